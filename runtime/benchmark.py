@@ -1,0 +1,65 @@
+"""How long one sample takes on this machine, step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from runtime.predictor import Predictor
+
+__all__ = ["Timing", "benchmark"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of one artifact, in microseconds.
+
+    Attributes:
+        artifact: Artifact id.
+        runtime: Runtime and version.
+        invoke_us: Median of the bare interpreter, input tensors ready.
+        predict_us: Median of ``Predictor.predict``: preprocessing and decoding included.
+        p90_us: 90th percentile of ``predict_us``.
+        runs: Number of timed calls.
+    """
+
+    artifact: str
+    runtime: str
+    invoke_us: float
+    predict_us: float
+    p90_us: float
+    runs: int
+
+
+def benchmark(predictor: Predictor, *, seconds: float = 1.0) -> Timing:
+    """Time a predictor on the golden inputs for about ``seconds`` each way, after a warm-up."""
+    samples = predictor.bundle.golden().inputs
+    runner = predictor.runner
+    tensors = [runner.tensors(sample) for sample in samples]
+    invoke = _timed([partial(runner.backend.run, tensor) for tensor in tensors], seconds)
+    predict = _timed([partial(predictor.predict, sample) for sample in samples], seconds)
+    return Timing(
+        artifact=runner.artifact.id,
+        runtime=f"{runner.backend.runtime} {runner.backend.version}",
+        invoke_us=float(np.median(invoke)),
+        predict_us=float(np.median(predict)),
+        p90_us=float(np.quantile(predict, 0.9)),
+        runs=len(predict),
+    )
+
+
+def _timed(calls: list[Callable[[], object]], seconds: float) -> list[float]:
+    for call in calls:
+        call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for call in calls:
+            start = time.perf_counter_ns()
+            call()
+            times.append((time.perf_counter_ns() - start) / 1000)
+    return times

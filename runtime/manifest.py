@@ -1,0 +1,189 @@
+"""Contract B: the manifest of a bundle as frozen dataclasses, valid once they exist.
+
+FORMAT.md, section 3, is the specification. Standard library only, so that any tool can read a
+bundle's manifest without numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.artifact import Artifact, Drift, Op, TensorSpec, is_sha256, require
+from runtime.errors import UsageError
+from runtime.files import is_plain_name
+from runtime.specs import InputSpec, OutputSpec
+from runtime.steps import (
+    Affine,
+    Grayscale,
+    Invert,
+    Lookup,
+    Pad,
+    ResizeBilinear,
+    Sigmoid,
+    Softmax,
+    Step,
+    Tokenize,
+)
+from runtime.strict_json import Fields, dumps, loads
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MAX_MANIFEST_BYTES",
+    "Affine",
+    "Artifact",
+    "Drift",
+    "Grayscale",
+    "InputSpec",
+    "Invert",
+    "Lookup",
+    "Manifest",
+    "Op",
+    "OutputSpec",
+    "Pad",
+    "ResizeBilinear",
+    "Sigmoid",
+    "Softmax",
+    "Source",
+    "Step",
+    "TensorSpec",
+    "Tokenize",
+]
+
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a bundle comes from: the run's id, the hashes of its model and of the test data."""
+
+    run: str
+    model_sha256: str
+    data_sha256: str
+
+    def __post_init__(self) -> None:
+        for value in (self.model_sha256, self.data_sha256):
+            require(is_sha256(value), "hash in source", value, "64 hex digits")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole manifest; FORMAT.md, section 3."""
+
+    name: str
+    release: int
+    created_with: Mapping[str, str]
+    source: Source
+    default: str
+    inputs: Mapping[str, InputSpec]
+    outputs: Mapping[str, OutputSpec]
+    artifacts: tuple[Artifact, ...]
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        require(
+            self.format_version == FORMAT_VERSION,
+            "format_version",
+            self.format_version,
+            f"{FORMAT_VERSION}: update edgeward on this device, or convert the model again",
+        )
+        require(is_plain_name(self.name), "name of the bundle", self.name, "a plain name")
+        require(self.release >= 1, "release", self.release, ">= 1")
+        ids = [artifact.id for artifact in self.artifacts]
+        files = [artifact.file for artifact in self.artifacts]
+        require(
+            len(set(ids)) == len(ids) >= 1 and len(set(files)) == len(files),
+            "list of artifacts", ids, "at least one, none twice",
+        )  # fmt: skip
+        require(self.default in ids, "default artifact", self.default, ids)
+        for artifact in self.artifacts:
+            for what, tensors, specs in (
+                ("inputs", artifact.inputs, self.inputs),
+                ("outputs", artifact.outputs, self.outputs),
+            ):
+                names = [tensor.name for tensor in tensors]
+                require(
+                    sorted(names) == sorted(specs), f"{what} of {artifact.id}", names, sorted(specs)
+                )
+            measured = [drift.output for drift in artifact.drift]
+            require(
+                sorted(measured) == sorted(self.outputs),
+                f"drift of {artifact.id}", measured, f"one entry for each of {sorted(specs)}",
+            )  # fmt: skip
+
+    def artifact(self, artifact_id: str | None = None) -> Artifact:
+        """Return an artifact by id; the default one for None.
+
+        Raises:
+            UsageError: The bundle holds no such artifact.
+        """
+        wanted = self.default if artifact_id is None else artifact_id
+        for artifact in self.artifacts:
+            if artifact.id == wanted:
+                return artifact
+        raise UsageError(
+            "The bundle holds no such artifact.",
+            received=wanted,
+            expected=[artifact.id for artifact in self.artifacts],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "format_version": self.format_version,
+            "name": self.name,
+            "release": self.release,
+            "created_with": dict(self.created_with),
+            "source": asdict(self.source),
+            "default": self.default,
+            "inputs": {name: spec.to_json() for name, spec in self.inputs.items()},
+            "outputs": {name: spec.to_json() for name, spec in self.outputs.items()},
+            "artifacts": [artifact.to_json() for artifact in self.artifacts],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the text of ``manifest.json``."""
+        return dumps(self.to_json())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Parse and validate the text of ``manifest.json``.
+
+        Raises:
+            InvalidManifestError: Not strict JSON or not the schema; says where.
+        """
+        where = "manifest.json"
+        value = loads(data, where, MAX_MANIFEST_BYTES)
+        read = Fields(
+            value,
+            where,
+            [
+                "format_version", "name", "release", "created_with", "source", "default",
+                "inputs", "outputs", "artifacts",
+            ],
+        )  # fmt: skip
+        source = Fields(read.raw("source"), "source", ["run", "model_sha256", "data_sha256"])
+        return cls(
+            name=read.text("name"),
+            release=read.integer("release"),
+            created_with=read.string_map("created_with"),
+            source=Source(
+                source.text("run"), source.text("model_sha256"), source.text("data_sha256")
+            ),
+            default=read.text("default"),
+            inputs={
+                name: InputSpec.from_json(item, f"inputs.{name}")
+                for name, item in read.mapping("inputs").items()
+            },
+            outputs={
+                name: OutputSpec.from_json(item, f"outputs.{name}")
+                for name, item in read.mapping("outputs").items()
+            },
+            artifacts=tuple(
+                Artifact.from_json(item, f"artifacts[{i}]")
+                for i, item in enumerate(read.array("artifacts"))
+            ),
+            format_version=read.integer("format_version"),
+        )

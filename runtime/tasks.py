@@ -1,0 +1,139 @@
+"""What an output means: decoding it and scoring many of them, per task.
+
+Training, conversion and the device use these same functions, so an accuracy is the same thing
+everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.arrays import Array, Floats
+from runtime.errors import InvalidDataError
+from runtime.specs import OutputSpec
+
+__all__ = ["METRIC", "Decoded", "check_targets", "decide", "decode", "evaluate"]
+
+
+METRIC = {"classification": "accuracy", "binary": "accuracy", "regression": "rmse"}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One output of one sample.
+
+    Attributes:
+        values: float32 values after postprocessing.
+        index: Class index for ``classification``, 0 or 1 for ``binary``, else None.
+        label: Name of the class, or None.
+        score: Value of the chosen class (the positive class's for ``binary``), or None.
+    """
+
+    values: Floats
+    index: int | None = None
+    label: str | None = None
+    score: float | None = None
+
+
+def decide(spec: OutputSpec, values: Array) -> Array:
+    """Return the decision for each of N samples: class index, or 1 where >= threshold.
+
+    Args:
+        spec: An output of task ``classification`` or ``binary``.
+        values: ``[N, classes]``, or N values for ``binary``.
+    """
+    if spec.task == "binary":
+        return (values.reshape(len(values), -1)[:, 0] >= np.float32(spec.threshold)).astype(
+            np.int64
+        )
+    return values.reshape(len(values), -1).argmax(axis=1)
+
+
+def decode(spec: OutputSpec, values: Floats) -> Decoded:
+    """Decode one output, ``values`` without batch dimension."""
+    if spec.task not in ("classification", "binary"):
+        return Decoded(values)
+    index = int(decide(spec, values[None])[0])
+    score = float(values.reshape(-1)[index if spec.task == "classification" else 0])
+    label = spec.labels[index] if spec.labels is not None and index < len(spec.labels) else None
+    return Decoded(values, index, label, score)
+
+
+def check_targets(spec: OutputSpec, targets: Array, classes: int | None = None) -> Array:
+    """Check N targets against the task.
+
+    Args:
+        spec: The output.
+        targets: Class indices (integers ``[N]``) for classification and binary; finite numbers
+            for regression.
+        classes: Number of classes; taken from the labels when None.
+
+    Returns:
+        int64 ``[N]`` class indices, or float32 values.
+
+    Raises:
+        InvalidDataError: Wrong dtype, a label out of range, a value that is not finite.
+    """
+    if spec.task in ("classification", "binary"):
+        flat = targets.reshape(len(targets), -1)
+        if targets.dtype.kind not in "iu" or flat.shape[1] != 1:
+            raise InvalidDataError(
+                "The targets are no class indices.",
+                received=f"{targets.dtype} {list(targets.shape)}",
+                expected="integers [N]",
+            )
+        count = 2 if spec.task == "binary" else classes or (len(spec.labels) if spec.labels else 0)
+        indices = flat[:, 0].astype(np.int64)
+        bad = np.flatnonzero((indices < 0) | (indices >= count)) if count else indices[:0]
+        if len(bad):
+            raise InvalidDataError(
+                f"The target of sample {bad[0]} is out of range.",
+                received=int(indices[bad[0]]),
+                expected=f"0..{count - 1}",
+            )
+        return indices
+    values = targets.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    if len(bad):
+        raise InvalidDataError(f"The target of sample {bad[0]} is not finite.")
+    return values
+
+
+def evaluate(spec: OutputSpec, outputs: Floats, targets: Array) -> dict[str, float]:
+    """Score N outputs against N targets.
+
+    Args:
+        spec: The output.
+        outputs: float32 ``[N, ...]`` after postprocessing.
+        targets: See ``check_targets``.
+
+    Returns:
+        Metric name -> value: ``accuracy`` (0..1) or ``rmse`` (unit of the target).
+
+    Raises:
+        InvalidDataError: Outputs that are not finite or differ in number from the targets, or a
+            task that has no metric without a reference.
+    """
+    if len(outputs) != len(targets) or len(outputs) == 0:
+        raise InvalidDataError(
+            "Outputs and targets differ in number.",
+            received=f"{len(outputs)} outputs, {len(targets)} targets",
+            expected="the same number, at least 1",
+        )
+    if not np.isfinite(outputs).all():
+        bad = int(np.argwhere(~np.isfinite(outputs))[0][0])
+        raise InvalidDataError(f"The output for sample {bad} is not finite.")
+    if spec.task in ("classification", "binary"):
+        classes = outputs.reshape(len(outputs), -1).shape[1]
+        right = decide(spec, outputs) == check_targets(spec, targets, classes)
+        return {"accuracy": float(right.mean())}
+    if spec.task == "regression":
+        error = outputs.reshape(len(outputs), -1).astype(np.float64)
+        error -= check_targets(spec, targets).reshape(len(outputs), -1)
+        return {"rmse": float(np.sqrt(np.square(error).mean()))}
+    raise InvalidDataError(
+        f"Task {spec.task!r} has no metric of its own.",
+        expected="classification, binary or regression",
+    )

@@ -1,0 +1,282 @@
+"""Contract A: the run folder that training leaves and conversion reads. No TensorFlow here.
+
+Training works in ``runs/<recipe>/.NNN.partial`` and renames it when everything is on the disk; a
+folder without the dot is complete. DESIGN: docs/run-folder.md lists the files.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
+from runtime.files import fsync_tree, read_regular, write_atomic
+from runtime.samples import Samples, load_samples
+from runtime.specs import InputSpec, OutputSpec, vocabulary_names
+from runtime.strict_json import Fields, dumps, loads
+
+__all__ = ["DatasetInfo", "PartialRun", "Run", "RunInfo", "latest_run"]
+
+FORMAT_VERSION = 1
+REQUIRED_FILES = ("run.json", "model.keras", "calibration.npz", "validation.npz", "test.npz")
+_NUMBER = re.compile(r"\.?(\d{3,})(\.partial)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a model was trained on.
+
+    Args:
+        name: Name of the data set.
+        source: Where its files came from.
+        sha256: Hash of its content, 64 hex digits.
+        splits: Split name -> number of samples.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The content of ``run.json``.
+
+    Args:
+        recipe: Name of the recipe.
+        seed: Seed of weights, data order and augmentation.
+        hyperparameters: Name -> value, as used.
+        dataset: The data.
+        inputs: Input name -> spec; the same object the bundle will hold.
+        outputs: Output name -> spec.
+        metrics: Split -> metric name -> value, of the saved float32 model.
+        budget: Drift allowed by the recipe, in the metric's unit.
+        device: Kind, names, strategy and precision.
+        versions: Package -> version.
+        wall_time_s: Seconds from start to finish.
+        finished_at: ISO 8601 in UTC; filled in by ``PartialRun.finish``.
+    """
+
+    recipe: str
+    seed: int
+    hyperparameters: Mapping[str, Any]
+    dataset: DatasetInfo
+    inputs: Mapping[str, InputSpec]
+    outputs: Mapping[str, OutputSpec]
+    metrics: Mapping[str, Mapping[str, float]]
+    budget: float
+    device: Mapping[str, str]
+    versions: Mapping[str, str]
+    wall_time_s: float
+    finished_at: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "hyperparameters": dict(self.hyperparameters),
+            "dataset": asdict(self.dataset),
+            "inputs": {name: spec.to_json() for name, spec in self.inputs.items()},
+            "outputs": {name: spec.to_json() for name, spec in self.outputs.items()},
+            "metrics": {split: dict(values) for split, values in self.metrics.items()},
+            "budget": self.budget,
+            "device": dict(self.device),
+            "versions": dict(self.versions),
+            "wall_time_s": self.wall_time_s,
+            "finished_at": self.finished_at,
+        }
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> RunInfo:
+        """Parse and validate the text of ``run.json``.
+
+        Raises:
+            InvalidManifestError: Not strict JSON or not the schema.
+        """
+        read = Fields(
+            loads(data, "run.json", 1_000_000),
+            "run.json",
+            ["format_version", *cls.__dataclass_fields__],
+        )
+        if read.integer("format_version") != FORMAT_VERSION:
+            raise read.error("format_version", read.raw("format_version"), FORMAT_VERSION)
+        dataset = Fields(
+            read.raw("dataset"), "run.json.dataset", ["name", "source", "sha256", "splits"]
+        )
+        splits = Fields(
+            dataset.mapping("splits"), "run.json.dataset.splits", dataset.mapping("splits")
+        )
+        metrics: dict[str, dict[str, float]] = {}
+        for split, values in read.mapping("metrics").items():
+            if not isinstance(values, dict):
+                raise read.error("metrics", values, "split -> metric -> number")
+            of_split = Fields(values, f"run.json.metrics.{split}", values)
+            metrics[split] = {name: of_split.number(name) for name in values}
+        return cls(
+            recipe=read.text("recipe"),
+            seed=read.integer("seed"),
+            hyperparameters=read.mapping("hyperparameters"),
+            dataset=DatasetInfo(
+                dataset.text("name"),
+                dataset.text("source"),
+                dataset.text("sha256"),
+                {name: splits.integer(name) for name in dataset.mapping("splits")},
+            ),
+            inputs={
+                name: InputSpec.from_json(item, f"run.json.inputs.{name}")
+                for name, item in read.mapping("inputs").items()
+            },
+            outputs={
+                name: OutputSpec.from_json(item, f"run.json.outputs.{name}")
+                for name, item in read.mapping("outputs").items()
+            },
+            metrics=metrics,
+            budget=read.number("budget"),
+            device=read.string_map("device"),
+            versions=read.string_map("versions"),
+            wall_time_s=read.number("wall_time_s"),
+            finished_at=read.text("finished_at"),
+        )
+
+
+class PartialRun:
+    """A run in the making: a dot-folder that becomes visible by one rename.
+
+    Attributes:
+        path: ``<out>/<recipe>/.NNN.partial``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def start(cls, out: Path, recipe: str) -> PartialRun:
+        """Claim the next free number; safe against another training that starts now."""
+        folder = out / recipe
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            taken = [
+                int(match[1])
+                for match in (_NUMBER.fullmatch(entry.name) for entry in folder.iterdir())
+                if match
+            ]
+            path = folder / f".{max(taken, default=0) + 1:03d}.partial"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+
+    def finish(self, info: RunInfo) -> Path:
+        """Write ``run.json``, flush everything to the disk and rename.
+
+        Returns:
+            The finished run folder.
+
+        Raises:
+            InvalidRunError: A file of contract A is missing.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+        write_atomic(self.path / "run.json", dumps(replace(info, finished_at=now).to_json()))
+        missing = [name for name in REQUIRED_FILES if not (self.path / name).is_file()]
+        if missing:
+            raise InvalidRunError("The run is incomplete.", received=f"no {missing}")
+        fsync_tree(self.path)
+        final = self.path.with_name(self.path.name.removeprefix(".").removesuffix(".partial"))
+        self.path.rename(final)
+        return final
+
+    def discard(self) -> None:
+        """Delete the partial folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    path: Path
+    info: RunInfo
+
+    @property
+    def id(self) -> str:
+        """``recipe/NNN``."""
+        return f"{self.info.recipe}/{self.path.name}"
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a run folder.
+
+        Raises:
+            InvalidRunError: It is missing, unfinished or incomplete, or ``run.json`` is invalid.
+        """
+        path = Path(path).resolve()
+        if not path.is_dir():
+            raise InvalidRunError("There is no such run folder.", received=path)
+        if path.name.startswith("."):
+            raise InvalidRunError(
+                "This run is not finished.",
+                received=path.name,
+                fix="train again; a finished run has no dot in front",
+            )
+        missing = [name for name in REQUIRED_FILES if not (path / name).is_file()]
+        if missing:
+            raise InvalidRunError(
+                f"{path.name} is not a complete run folder.",
+                received=f"no {', '.join(missing)}",
+                expected="a folder written by python -m train",
+            )
+        try:
+            return cls(path, RunInfo.from_bytes(read_regular(path / "run.json", 1_000_000)))
+        except InvalidManifestError as error:
+            raise InvalidRunError(
+                f"{path.name}/run.json is invalid: {error.message}",
+                received=error.received,
+                expected=error.expected,
+            ) from None
+
+    def samples(self, split: str) -> Samples:
+        """Load ``calibration``, ``validation`` or ``test`` samples, raw.
+
+        Raises:
+            InvalidDataError: The file is damaged or does not fit the run's inputs and outputs.
+        """
+        samples = load_samples(self.path / f"{split}.npz")
+        return samples.named(list(self.info.inputs), list(self.info.outputs))
+
+    def vocabularies(self) -> dict[str, bytes]:
+        """Return the vocabulary files that the inputs' steps name, by file name."""
+        names = vocabulary_names(self.info.inputs.values())
+        return {name: read_regular(self.path / name, 2**28) for name in names}
+
+
+def latest_run(root: Path) -> Run:
+    """Return the run below ``root`` with the latest ``finished_at``.
+
+    Raises:
+        InvalidRunError: There is no finished run.
+    """
+    runs: list[Run] = []
+    for path in sorted(root.glob("*/*/run.json")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            runs.append(Run.open(path.parent))
+        except EdgewardError:
+            # A broken neighbour must not hide the good ones; naming it as SOURCE shows its error.
+            continue
+    if not runs:
+        raise InvalidRunError(
+            "There is no finished run.",
+            received=root,
+            fix="python -m train mnist_cnn, or name the run: python -m convert runs/RECIPE/NNN",
+        )
+    return max(runs, key=lambda run: run.info.finished_at)
