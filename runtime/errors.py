@@ -22,6 +22,8 @@ exit codes, and a shell script tells them apart by nothing else.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "ConverterError",
     "EdgewardError",
@@ -93,9 +95,14 @@ class MissingExtraError(UsageError):
 
 
 class RefusedError(EdgewardError):
-    """An artifact was refused by the drift gate, or the samples are too few to tell."""
+    """An artifact was refused by the drift gate, or the samples are too few to tell.
+
+    Attributes:
+        report: The ``convert.ConversionReport``, where a conversion was refused.
+    """
 
     exit_code = 3
+    report: Any = None
 
 
 class SelfTestError(RefusedError):

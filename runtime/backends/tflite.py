@@ -83,7 +83,13 @@ class _Sized:
             for tensor in artifact.inputs:
                 shape = [batch, *(int(d or 1) for d in tensor.shape[1:])]
                 interpreter.resize_tensor_input(self._inputs[tensor.name], shape)
-        interpreter.allocate_tensors()
+        try:
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise TargetError(
+                f"The runtime cannot prepare {artifact.file} for a batch of {batch}.",
+                received=str(error).strip(),
+            ) from None
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         interpreter = self._interpreter
@@ -96,7 +102,10 @@ class _Sized:
                 raise InvalidDataError(
                     f"Input {name!r} does not fit the model.", received=error
                 ) from None
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise TargetError("The runtime failed on this model.", received=error) from None
         # get_tensor copies; a view would be overwritten by the next sample.
         return {name: interpreter.get_tensor(index) for name, index in self._outputs.items()}
 

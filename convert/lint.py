@@ -1,0 +1,131 @@
+"""Is an artifact what its name says? Read from the file, not from the options it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from convert.graph import Graph, GraphTensor, read_graph
+from convert.onnx_graph import OnnxGraph, read_onnx
+from runtime.artifact import Op, TensorSpec
+from runtime.errors import TargetError
+
+__all__ = ["Description", "describe"]
+
+# Ops whose second input is a weight.
+_WEIGHT_OPS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D"}
+_INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "bool"}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the file of an artifact holds, in the manifest's terms.
+
+    Attributes:
+        inputs: Input tensors.
+        outputs: Output tensors.
+        ops: Ops and versions.
+        min_runtime: Runtime -> lowest version known to hold them.
+        nodes: Number of tensors (TFLite) or nodes (ONNX), for the report.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ops: tuple[Op, ...]
+    min_runtime: Mapping[str, str]
+    nodes: int
+
+
+def describe(artifact_id: str, data: bytes, twin_size: int | None) -> Description:
+    """Lint an artifact and describe it.
+
+    Args:
+        artifact_id: What it is to be called.
+        data: The file.
+        twin_size: Bytes of its float32 twin; None for the twin itself.
+
+    Raises:
+        TargetError: It is not what its name says; names the tensors or ops.
+    """
+    format_, _, variant = artifact_id.partition("-")
+    if format_ == "tflite":
+        graph = read_graph(data)
+        problems = _lint_tflite(graph, variant)
+        description = Description(
+            tuple(_edge(tensor) for tensor in graph.inputs),
+            tuple(_edge(tensor) for tensor in graph.outputs),
+            graph.ops,
+            {"tflite": graph.min_runtime} if graph.min_runtime else {},
+            len(graph.tensors),
+        )
+    else:
+        onnx_graph = read_onnx(data)
+        problems = _lint_onnx(onnx_graph, variant)
+        description = Description(
+            onnx_graph.inputs,
+            onnx_graph.outputs,
+            onnx_graph.ops,
+            {"onnxruntime": onnx_graph.min_runtime} if onnx_graph.min_runtime else {},
+            onnx_graph.nodes,
+        )
+    if twin_size is not None and len(data) >= twin_size:
+        problems.append(f"{len(data)} bytes, not smaller than its float32 twin's {twin_size}")
+    if problems:
+        raise TargetError(
+            f"{artifact_id} is not what its name says.",
+            received="; ".join(problems),
+            expected=f"a {format_} file that is {variant} throughout",
+        )
+    return description
+
+
+def _lint_tflite(graph: Graph, variant: str) -> list[str]:
+    problems = [f"op {name} is no builtin op" for name in graph.custom_ops]
+    weights = [t for t in graph.tensors if t.size and set(t.used_by) & _WEIGHT_OPS]
+    if variant == "fp32":
+        problems += [
+            f"tensor {t.name!r} is quantised ({t.dtype})" for t in graph.tensors if t.scales
+        ]
+        problems += [f"op {op.name}" for op in graph.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
+        return problems
+    problems += [
+        f"float island: tensor {t.name!r} is {t.dtype}"
+        for t in graph.tensors
+        if t.dtype not in _INTEGERS
+    ]
+    for what, edges in (("input", graph.inputs), ("output", graph.outputs)):
+        problems += [
+            f"{what} {t.name!r} is {t.dtype}, not int8"
+            for t in edges
+            # Ids of tokens are integers already; there is nothing to quantise.
+            if t.dtype != "int8" and not (what == "input" and t.dtype in ("int32", "int64"))
+        ]
+    big = [t for t in weights if t.dtype == "int8"]
+    if weights and not big:
+        problems.append("no weight is int8")
+    problems += [f"{t.name!r} is int8 without a scale" for t in big if not t.scales]
+    return problems
+
+
+def _lint_onnx(graph: OnnxGraph, variant: str) -> list[str]:
+    problems = [f"tensor {name!r} is stored outside the file" for name in graph.external]
+    quantising = [op.name for op in graph.ops if op.name in ("QuantizeLinear", "DequantizeLinear")]
+    if variant == "fp32":
+        return problems + [f"op {name}" for name in quantising]
+    if len(quantising) != 2:
+        problems.append("no QuantizeLinear and DequantizeLinear pairs")
+    problems += [f"weight {name!r} is float32" for name in graph.float_weights]
+    problems += [f"node {name!r} computes on float activations" for name in graph.float_activations]
+    return problems
+
+
+def _edge(tensor: GraphTensor) -> TensorSpec:
+    quantised = len(tensor.scales) == 1
+    return TensorSpec(
+        tensor.name,
+        tensor.name,
+        tensor.shape,
+        tensor.dtype,
+        tensor.scales[0] if quantised else None,
+        tensor.zero_points[0] if quantised else None,
+    )

@@ -1,0 +1,236 @@
+"""Run an artifact in every installed runtime on the full test split, against the float model.
+
+What is measured is the ``Runner`` that the device will use, on the very bytes that go into the
+bundle: its preprocessing, quantisation and decoding are part of the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convert.drift.metrics import OutputDrift, measure_drift
+from convert.lint import Description
+from convert.source import Source
+from runtime.arrays import Array, Floats
+from runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
+from runtime.backends import available_backends, open_backend
+from runtime.errors import EdgewardError, MissingExtraError, TargetError
+from runtime.files import sha256_bytes
+from runtime.golden import Expected
+from runtime.predictor import Runner
+from runtime.samples import Samples
+from runtime.selftest import lsb_difference
+
+__all__ = ["Measured", "measure"]
+
+# Kernel sets of one runtime that another build or processor may use.
+OTHER_KERNELS = ("no-delegate", "reference")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of one artifact.
+
+    Attributes:
+        artifact: Its description, complete with drift.
+        data: The file.
+        drifts: Runtime -> drift of each output there.
+        unusable: Runtime -> why it cannot run the artifact.
+        expected: Outputs on the golden inputs, per runtime.
+        nodes: Size of the graph, for the report.
+    """
+
+    artifact: Artifact
+    data: bytes
+    drifts: Mapping[str, list[OutputDrift]]
+    unusable: Mapping[str, str]
+    expected: list[Expected]
+    nodes: int
+
+    @property
+    def worst(self) -> list[OutputDrift]:
+        """The drift of each output in the runtime in which it is worst; this one is judged."""
+        outputs = [drift.output for drift in next(iter(self.drifts.values()))]
+        return [
+            max(
+                (d for drifts in self.drifts.values() for d in drifts if d.output == output),
+                key=lambda drift: drift.upper_bound,
+            )
+            for output in outputs
+        ]
+
+    @property
+    def verdict(self) -> str:
+        """``refused`` when any output is, then ``inconclusive``, else ``pass``."""
+        verdicts = {drift.verdict for drift in self.worst}
+        return next(v for v in ("refused", "inconclusive", "pass") if v in verdicts)
+
+
+def measure(
+    artifact_id: str,
+    file: str,
+    data: bytes,
+    description: Description,
+    source: Source,
+    float_values: Mapping[str, Floats],
+    golden: Samples,
+    budget: float,
+) -> Measured:
+    """Measure one artifact.
+
+    Args:
+        artifact_id: Its id.
+        file: Its name in the bundle.
+        data: The file.
+        description: What the lint read from it.
+        source: The model's data and specs.
+        float_values: Output name -> the float model's values on the test split.
+        golden: The golden inputs.
+        budget: Largest drift allowed.
+
+    Raises:
+        MissingExtraError: No runtime for the format is installed.
+        TargetError: No installed runtime can run it.
+    """
+    names = available_backends(artifact_id.partition("-")[0])
+    if not names:
+        raise MissingExtraError(f"An interpreter to measure {artifact_id}", "litert,onnx")
+    artifact = _describe(artifact_id, file, data, description)
+    batch = "resizable"
+    runners: dict[str, Runner] = {}
+    unusable: dict[str, str] = {}
+    for name in names:
+        try:
+            runner = _runner(artifact, data, name, source)
+            runner.invoke(_sample(golden, 0))
+        except TargetError as error:
+            unusable[name] = str(error)
+            continue
+        runners[name] = runner
+        if not _resizes(runner, golden):
+            batch = "static"
+    if not runners:
+        raise TargetError(
+            f"No installed runtime can run {artifact_id}.", received=" | ".join(unusable.values())
+        )
+    artifact = replace(artifact, batch=batch)
+    runners = {name: _runner(artifact, data, name, source) for name in runners}
+    drifts: dict[str, list[OutputDrift]] = {}
+    expected: list[Expected] = []
+    outputs: list[dict[str, Array]] = []
+    for runner in runners.values():
+        raw = runner.invoke_batch(source.test.inputs)
+        outputs.append(raw)
+        values = runner.values(raw)
+        drifts[f"{runner.backend.runtime} {runner.backend.version}"] = [
+            measure_drift(
+                name, spec, float_values[name], values[name], source.test.targets[name], budget
+            )
+            for name, spec in source.outputs.items()
+        ]
+        expected.append(
+            Expected(
+                artifact_id,
+                runner.backend.runtime,
+                runner.backend.version,
+                _one_by_one(runner, golden),
+            )
+        )
+    others = [
+        _one_by_one(_runner(artifact, data, name, source, kernels), golden)
+        for name in runners
+        for kernels in OTHER_KERNELS
+    ]
+    seen = _largest_difference(outputs)
+    seen = max(seen, _largest_difference([*(dict(e.outputs) for e in expected), *others]))
+    measured = Measured(artifact, data, drifts, unusable, expected, description.nodes)
+    return replace(
+        measured,
+        artifact=replace(artifact, max_lsb=seen, drift=_for_manifest(measured)),
+    )
+
+
+def _describe(artifact_id: str, file: str, data: bytes, description: Description) -> Artifact:
+    return Artifact(
+        id=artifact_id,
+        file=file,
+        size=len(data),
+        sha256=sha256_bytes(data),
+        variant=ARTIFACT_VARIANTS[artifact_id],
+        inputs=description.inputs,
+        outputs=description.outputs,
+        ops=description.ops,
+        min_runtime=description.min_runtime,
+        batch="resizable",
+        stateful=False,
+        max_lsb=0,
+        drift=(),
+    )
+
+
+def _runner(
+    artifact: Artifact, data: bytes, backend: str, source: Source, kernels: str = "default"
+) -> Runner:
+    loaded = open_backend(artifact, data, backend, kernels=kernels)
+    return Runner(artifact, loaded, source.inputs, source.outputs, source.vocabularies)
+
+
+def _sample(samples: Samples, i: int) -> dict[str, Array | bytes]:
+    return {name: column[i] for name, column in samples.inputs.items()}
+
+
+def _one_by_one(runner: Runner, samples: Samples) -> dict[str, Array]:
+    found = [runner.invoke(_sample(samples, i)) for i in range(len(samples))]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+def _resizes(runner: Runner, samples: Samples) -> bool:
+    """Tell whether a batch gives what its samples give one by one.
+
+    A file may accept another batch and compute nonsense, so the answers are compared.
+    """
+    three = samples.take([0, 1, 2])
+    try:
+        together = runner.invoke_batch(three.inputs)
+    except EdgewardError:
+        return False
+    return _largest_difference([together, _one_by_one(runner, three)]) <= 1
+
+
+def _largest_difference(outputs: list[dict[str, Array]]) -> int:
+    """Return the largest difference in LSB between the first of the outputs and the others."""
+    first = outputs[0]
+    return max(
+        (
+            int(lsb_difference(other[name], first[name]).max(initial=0))
+            for other in outputs[1:]
+            for name in first
+        ),
+        default=0,
+    )
+
+
+def _for_manifest(measured: Measured) -> tuple[Drift, ...]:
+    entries = []
+    for worst in measured.worst:
+        runtime = next(name for name, drifts in measured.drifts.items() if worst in drifts)
+        entries.append(
+            Drift(
+                output=worst.output,
+                task=worst.task,
+                metric=worst.metric,
+                reference=worst.reference,
+                value=worst.value,
+                drop=worst.drop,
+                upper_bound=worst.upper_bound,
+                budget=worst.budget,
+                samples=worst.samples,
+                # A refused artifact is bundled by nobody; its record is in the report.
+                verdict="pass" if worst.verdict == "pass" else "inconclusive",
+                runtime=runtime,
+            )
+        )
+    return tuple(entries)

@@ -1,0 +1,101 @@
+"""Read ONNX graphs: edges, ops, and what is really quantised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+from onnx import helper
+
+from runtime.artifact import Op, TensorSpec
+from runtime.errors import InvalidModelError
+
+__all__ = ["OnnxGraph", "read_onnx"]
+
+# onnxruntime version that first reads an opset; from the table of supported opsets in its
+# documentation (docs/Versioning.md).
+_ORT_FOR_OPSET = {13: "1.6", 14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15"}
+# Weights live in these; Conv and Gemm have a bias that may be int32.
+_WEIGHT_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """What an ONNX file holds.
+
+    Attributes:
+        inputs: Input tensors, batch None.
+        outputs: Output tensors.
+        ops: Op types with the version of their opset.
+        opset: Version of the default opset.
+        float_weights: Names of weights that an op reads as float32, straight from the file.
+        float_activations: Names of the nodes with weights whose activations are not dequantised.
+        external: Names of tensors stored outside the file.
+        nodes: Number of nodes.
+        min_runtime: Lowest onnxruntime version known to read the opset.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ops: tuple[Op, ...]
+    opset: int
+    float_weights: tuple[str, ...]
+    float_activations: tuple[str, ...]
+    external: tuple[str, ...]
+    nodes: int
+    min_runtime: str
+
+
+def read_onnx(data: bytes) -> OnnxGraph:
+    """Read an ONNX file.
+
+    Raises:
+        InvalidModelError: It is no valid ONNX file.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and the checker's classes differ between versions
+        raise InvalidModelError("This is no valid ONNX file.", received=error) from None
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    float_weights: list[str] = []
+    float_activations: list[str] = []
+    for node in graph.node:
+        if node.op_type not in _WEIGHT_OPS:
+            continue
+        activation, weight = node.input[0], node.input[1]
+        if weight in constants and constants[weight].data_type == onnx.TensorProto.FLOAT:
+            float_weights.append(weight)
+        maker = makers.get(activation)
+        if maker is None or maker.op_type != "DequantizeLinear":
+            float_activations.append(node.name or node.op_type)
+    domains = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    opset = int(domains["ai.onnx"])
+    return OnnxGraph(
+        inputs=tuple(_edge(value) for value in graph.input if value.name not in constants),
+        outputs=tuple(_edge(value) for value in graph.output),
+        ops=tuple(
+            sorted(
+                {Op(node.op_type, int(domains[node.domain or "ai.onnx"])) for node in graph.node}
+            )
+        ),
+        opset=opset,
+        float_weights=tuple(float_weights),
+        float_activations=tuple(float_activations),
+        external=tuple(
+            tensor.name
+            for tensor in graph.initializer
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        ),
+        nodes=len(graph.node),
+        min_runtime=_ORT_FOR_OPSET.get(opset, ""),
+    )
+
+
+def _edge(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(value.name, value.name, shape, dtype)

@@ -1,0 +1,127 @@
+"""The plots of ``report.html`` as data URIs, so that the report is one file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from convert.drift.metrics import OutputDrift
+
+if TYPE_CHECKING:
+    from convert.report import ConversionReport
+
+__all__ = ["confusion_plots", "drift_plot", "size_plot"]
+
+_COLOURS = {"pass": "#1a7f37", "inconclusive": "#9a6700", "refused": "#cf222e"}
+_MAX_CLASSES = 40
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A Figure of its own, not pyplot: no global state, no display.
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _uri(figure: Figure) -> str:
+    # A fixed salt and no date: the same conversion gives the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "edgeward", "svg.fonttype": "path"}):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def drift_plot(report: ConversionReport) -> str:
+    """Plot drop and upper bound of each artifact in each runtime against the budget."""
+    rows = [
+        (f"{artifact.id} · {runtime}", drift)
+        for artifact in report.artifacts
+        for runtime, drifts in artifact.drifts.items()
+        for drift in drifts
+    ]
+    figure = _figure(8, 1.2 + 0.36 * len(rows))
+    axes = figure.subplots()
+    for i, (_, drift) in enumerate(rows):
+        colour = _COLOURS[drift.verdict]
+        axes.plot([100 * drift.drop, 100 * drift.upper_bound], [i, i], color=colour, linewidth=2)
+        axes.plot(100 * drift.drop, i, "o", color=colour)
+        axes.plot(100 * drift.upper_bound, i, "|", color=colour, markersize=12)
+    axes.axvline(0, color="#57606a", linewidth=0.8)
+    axes.axvline(100 * report.budget, color="#cf222e", linestyle="--", label="budget")
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("drop against the float model, percentage points (dot) and 95 % bound (bar)")
+    axes.legend(loc="best", frameon=False)
+    return _uri(figure)
+
+
+def size_plot(report: ConversionReport) -> str:
+    """Plot the size of each artifact."""
+    figure = _figure(8, 1.0 + 0.36 * len(report.artifacts))
+    axes = figure.subplots()
+    sizes = [artifact.size / 1000 for artifact in report.artifacts]
+    bars = axes.barh([a.id for a in report.artifacts], sizes, color="#0969da")
+    axes.bar_label(bars, [f"{size:,.0f} kB" for size in sizes], padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel("kB")
+    axes.margins(x=0.15)
+    return _uri(figure)
+
+
+def confusion_plots(report: ConversionReport) -> list[tuple[str, str]]:
+    """Plot, for each artifact, its confusion matrix and the difference to the float model's.
+
+    Returns:
+        Title and data URI of each plot.
+    """
+    plots = []
+    for artifact in report.artifacts:
+        for runtime, drifts in artifact.drifts.items():
+            for drift in drifts:
+                if 2 <= len(drift.confusion) <= _MAX_CLASSES:
+                    names = report.labels.get(drift.output) or [
+                        str(i) for i in range(len(drift.confusion))
+                    ]
+                    plots.append((f"{artifact.id} · {runtime}", _confusion(drift, names)))
+    return plots
+
+
+def _confusion(drift: OutputDrift, names: Sequence[str]) -> str:
+    matrix = np.array(drift.confusion)
+    difference = matrix - np.array(drift.reference_confusion)
+    figure = _figure(9, 4.2)
+    left, right = figure.subplots(1, 2)
+    _matrix(left, matrix, names, "confusion", "Blues", (0, max(1, matrix.max())), "d")
+    span = max(1, int(np.abs(difference).max()))
+    _matrix(right, difference, names, "difference to float", "RdBu_r", (-span, span), "+d")
+    return _uri(figure)
+
+
+def _matrix(
+    axes: Any,
+    matrix: Any,
+    names: Sequence[str],
+    title: str,
+    colours: str,
+    limits: tuple[int, int],
+    form: str,
+) -> None:
+    axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
+    axes.set_title(title)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) > 12:
+        return
+    for (row, column), value in np.ndenumerate(matrix):
+        if value:
+            dark = abs(value) > 0.6 * max(abs(limits[0]), limits[1])
+            axes.text(
+                column, row, format(int(value), form), ha="center", va="center", fontsize=7,
+                color="white" if dark else "black",
+            )  # fmt: skip

@@ -1,0 +1,156 @@
+"""What a conversion did, for people (``report.html``) and for scripts (``report.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from convert.drift.metrics import OutputDrift
+from convert.measure import Measured
+from runtime.strict_json import dumps
+
+__all__ = ["ArtifactReport", "ConversionReport", "Reproduction"]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Whether the float model gives the metric that training noted.
+
+    Attributes:
+        metric: Name of the metric.
+        expected: Value in the run.
+        measured: Value of the float model, fed through the bundle's preprocessing.
+        samples: Number of test samples.
+    """
+
+    metric: str
+    expected: float
+    measured: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class ArtifactReport:
+    """What became of one artifact.
+
+    Attributes:
+        id: Artifact id.
+        bundled: Whether it is in the bundle.
+        verdict: ``pass``, ``inconclusive`` or ``refused``.
+        reason: Why it was refused or is inconclusive; empty for ``pass``.
+        size: Bytes.
+        size_ratio: Size over the size of its float32 twin.
+        batch: ``static`` or ``resizable``.
+        max_lsb: Largest difference between runtimes and kernels.
+        nodes: Size of the graph.
+        min_runtime: Runtime -> lowest version.
+        drifts: Runtime -> drift of each output.
+        unusable: Runtime -> why it cannot run the artifact.
+    """
+
+    id: str
+    bundled: bool
+    verdict: str
+    reason: str
+    size: int
+    size_ratio: float
+    batch: str
+    max_lsb: int
+    nodes: int
+    min_runtime: Mapping[str, str]
+    drifts: Mapping[str, list[OutputDrift]]
+    unusable: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, measured: Measured, twin_size: int, *, bundled: bool, reason: str
+    ) -> ArtifactReport:
+        """Make the report of a measured artifact."""
+        artifact = measured.artifact
+        return cls(
+            id=artifact.id,
+            bundled=bundled,
+            verdict=measured.verdict,
+            reason=reason,
+            size=artifact.size,
+            size_ratio=artifact.size / twin_size,
+            batch=artifact.batch,
+            max_lsb=artifact.max_lsb,
+            nodes=measured.nodes,
+            min_runtime=artifact.min_runtime,
+            drifts=measured.drifts,
+            unusable=measured.unusable,
+        )
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+        name: Name of the bundle.
+        run: Run id.
+        bundle: Folder of the bundle; None when nothing was bundled.
+        release: Release of the bundle; None when nothing was bundled.
+        budget: Drift allowed.
+        reproductions: Output name -> reproduction of the run's metric.
+        calibration: Number and origin of the calibration samples, and what looks wrong with them.
+        artifacts: What became of each artifact.
+        created_with: Package -> version.
+        seconds: Wall time of the conversion.
+        labels: Output name -> class names.
+    """
+
+    name: str
+    run: str
+    bundle: Path | None
+    release: int | None
+    budget: float
+    reproductions: Mapping[str, Reproduction]
+    calibration: Mapping[str, Any]
+    artifacts: list[ArtifactReport]
+    created_with: Mapping[str, str]
+    seconds: float
+    labels: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[ArtifactReport]:
+        """The artifacts that are not in the bundle."""
+        return [artifact for artifact in self.artifacts if not artifact.bundled]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of ``report.json``."""
+        value = asdict(self)
+        value["bundle"] = None if self.bundle is None else self.bundle.name
+        return value
+
+    def to_bytes(self) -> bytes:
+        """Return the text of ``report.json``."""
+        return dumps(self.to_json())
+
+    def to_html(self) -> bytes:
+        """Return ``report.html``: one file, no script, no link to anywhere."""
+        import jinja2
+
+        from convert import plots
+
+        environment = jinja2.Environment(
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        text = (resources.files("convert") / "report.html.j2").read_text(encoding="utf-8")
+        return (
+            environment.from_string(text)
+            .render(
+                report=self,
+                drift_plot=plots.drift_plot(self),
+                size_plot=plots.size_plot(self),
+                confusion_plots=plots.confusion_plots(self),
+            )
+            .encode()
+        )

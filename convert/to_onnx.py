@@ -1,0 +1,113 @@
+"""Keras model to ONNX bytes. Runs in the worker process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tensorflow as tf
+import tf2onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from convert.trace import LoadedModel
+from convert.variants import FLOAT32, Variant
+from runtime.arrays import Array
+from runtime.errors import TargetError
+
+__all__ = ["OPSET", "float_graph", "to_onnx"]
+
+# The newest opset that tf2onnx 1.17 writes well; onnxruntime reads it since 1.12.
+OPSET = 17
+
+
+def float_graph(loaded: LoadedModel) -> Any:
+    """Convert the model once, with a dynamic batch, for every ONNX variant.
+
+    Raises:
+        TargetError: tf2onnx cannot express the model.
+    """
+    try:
+        proto, _ = tf2onnx.convert.from_function(
+            tf.function(lambda *tensors: loaded.call(*tensors)),
+            input_signature=loaded.signature(None),
+            opset=OPSET,
+        )
+    except Exception as error:  # tf2onnx lets errors of every library it uses through
+        raise TargetError(
+            "ONNX cannot hold this model.", received=f"{type(error).__name__}: {error}"
+        ) from None
+    _name_edges(proto, loaded)
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def _name_edges(proto: Any, loaded: LoadedModel) -> None:
+    for node, name in zip(proto.graph.input, loaded.inputs, strict=True):
+        if node.name != name:
+            raise TargetError("tf2onnx renamed an input.", received=node.name, expected=name)
+    have = sorted(node.name for node in proto.graph.output)
+    if have != sorted(loaded.outputs):
+        raise TargetError("tf2onnx renamed an output.", received=have, expected=loaded.outputs)
+    # A host name or a build path in the producer fields would make two builds differ.
+    proto.doc_string = ""
+    proto.graph.name = "edgeward"
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, samples: Mapping[str, Array]) -> None:
+        count = len(next(iter(samples.values())))
+        self._feeds = iter(
+            {name: array[i : i + 1] for name, array in samples.items()} for i in range(count)
+        )
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self._feeds, None)
+
+
+def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes:
+    """Convert one variant.
+
+    Args:
+        proto: What ``float_graph`` gave; the same for every variant.
+        variant: How to quantise.
+        samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+
+    Returns:
+        An ONNX file. INT8 is QDQ with per-channel int8 weights and uint8 activations; its input and
+        output stay float32, as onnxruntime expects.
+
+    Raises:
+        TargetError: The quantiser cannot express the model.
+    """
+    if variant is FLOAT32:
+        return bytes(proto.SerializeToString())
+    with tempfile.TemporaryDirectory() as folder:
+        plain, prepared, quantised = (Path(folder) / f"{n}.onnx" for n in ("a", "b", "c"))
+        plain.write_bytes(proto.SerializeToString())
+        try:
+            # Folds what can be folded before scales are fixed around it.
+            quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared),
+                str(quantised),
+                _Reader(samples),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        except Exception as error:
+            raise TargetError(
+                f"onnxruntime cannot quantise this model as {variant.id}.",
+                received=f"{type(error).__name__}: {error}",
+            ) from None
+        return quantised.read_bytes()

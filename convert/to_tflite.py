@@ -1,0 +1,72 @@
+"""Frozen function to TFLite bytes. Runs in the worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from convert.graph import canonicalise
+from convert.trace import LoadedModel
+from convert.variants import INT8, Variant
+from runtime.arrays import Array
+from runtime.errors import TargetError
+
+__all__ = ["to_tflite"]
+
+
+def to_tflite(
+    loaded: LoadedModel, frozen: Any, variant: Variant, samples: Mapping[str, Array]
+) -> bytes:
+    """Convert one variant.
+
+    Args:
+        loaded: The model, for the names of its edges.
+        frozen: What ``trace.freeze`` gave; the same for every variant.
+        variant: How to quantise.
+        samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+
+    Returns:
+        A TFLite file with builtin ops only, a batch of 1 that can be resized, and tensors named as
+        in the manifest.
+
+    Raises:
+        TargetError: The model needs an op that TFLite does not have.
+    """
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant is INT8:
+
+        def representative_dataset() -> Iterator[list[Array]]:
+            for i in range(len(next(iter(samples.values())))):
+                yield [samples[name][i : i + 1] for name in loaded.inputs]
+
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative_dataset
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    try:
+        data = converter.convert()
+    except Exception as error:  # the converter's error classes are private
+        raise TargetError(
+            f"TFLite cannot hold this model as {variant.id}.",
+            received=_essence(str(error)),
+            fix="replace the layer named above by one with TFLite builtin ops",
+        ) from None
+    # The converter names inputs after the arguments and outputs Identity, Identity_1, ... in the
+    # order in which the frozen function gives them, which is sorted by name.
+    outputs = [tensor.name.split(":")[0] for tensor in frozen.outputs]
+    inputs = [tensor.name.split(":")[0] for tensor in frozen.inputs]
+    return canonicalise(
+        data,
+        dict(zip(inputs, loaded.inputs, strict=True)),
+        dict(zip(outputs, sorted(loaded.outputs), strict=True)),
+    )
+
+
+def _essence(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "Flex" in line or "custom" in line]
+    return "\n    ".join((telling or lines)[:8])[:2000]
