@@ -85,7 +85,9 @@ def load_model(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Loa
                 fix="train again; the loss was probably NaN",
             )
     names = _match([t.name for t in model.inputs], inputs, "inputs")
-    outs = _match(list(model.output_names), outputs, "outputs")
+    # A Sequential model has outputs but no output_names.
+    output_names = getattr(model, "output_names", [t.name for t in model.outputs])
+    outs = _match(list(output_names), outputs, "outputs")
     for name, tensor in zip(names, model.inputs, strict=True):
         if any(d is None for d in tensor.shape[1:]):
             raise TargetError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -40,6 +39,9 @@ ARTIFACT_VARIANTS: Mapping[str, str] = {
 }
 TENSOR_DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64")
 VERDICTS = ("pass", "inconclusive", "unverified")
+RESERVED = ("SHA256SUMS", "manifest.json", "golden.json")
+# The normal float32 numbers: below, a processor that flushes to zero would divide by it.
+MIN_SCALE, MAX_SCALE = 2.0**-126, 3.4e38
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -78,22 +80,19 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         require(self.dtype in TENSOR_DTYPES, "dtype of a tensor", self.dtype, TENSOR_DTYPES)
-        require(len(self.shape) >= 1, "shape of a tensor", self.shape, "the batch dimension first")
         require(
-            (self.scale is None) == (self.zero_point is None),
-            "quantisation of a tensor",
-            (self.scale, self.zero_point),
-            "scale and zero_point, or two nulls",
-        )
+            len(self.shape) >= 1 and None not in self.shape[1:],
+            "shape of a tensor", self.shape, "the batch dimension first, which alone may be null",
+        )  # fmt: skip
+        require(
+            (self.scale is None) == (self.zero_point is None), "quantisation of a tensor",
+            (self.scale, self.zero_point), "scale and zero_point, or two nulls",
+        )  # fmt: skip
         if self.scale is not None and self.zero_point is not None:
             limits = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
             low, high = limits.get(self.dtype, (1, 0))
-            require(
-                math.isfinite(self.scale) and 0 < self.scale < 3.4e38,
-                "scale",
-                self.scale,
-                "a positive float32",
-            )
+            normal = MIN_SCALE <= self.scale <= MAX_SCALE
+            require(normal, "scale", self.scale, "a positive, normal float32")
             require(
                 low <= self.zero_point <= high, "zero_point", self.zero_point, f"in {low}..{high}"
             )
@@ -170,12 +169,13 @@ class Drift:
             numbers,
             "four numbers, or four nulls when 'unverified'",
         )
+        require(self.samples >= 0, "samples", self.samples, ">= 0")
         if self.verdict == "pass" and self.upper_bound is not None:
             require(
-                self.upper_bound <= self.budget,
+                self.upper_bound <= self.budget and self.samples > 0,
                 "verdict",
-                f"pass with upper_bound {self.upper_bound}",
-                f"upper_bound <= budget {self.budget}",
+                f"pass with upper_bound {self.upper_bound} on {self.samples} samples",
+                f"upper_bound <= budget {self.budget}, measured on samples",
             )
 
     @classmethod
@@ -223,13 +223,15 @@ class Artifact:
             self.variant,
             ARTIFACT_VARIANTS[self.id],
         )
-        require(is_plain_name(self.file), f"file of {self.id}", self.file, "a plain file name")
+        require(
+            is_plain_name(self.file) and self.file not in RESERVED,
+            f"file of {self.id}",
+            self.file,
+            "a plain file name of its own",
+        )
         require(self.size > 0, f"size of {self.id}", self.size, "> 0")
         require(
-            is_sha256(self.sha256),
-            f"sha256 of {self.id}",
-            self.sha256,
-            "64 lower-case hex digits",
+            is_sha256(self.sha256), f"sha256 of {self.id}", self.sha256, "64 lower-case hex digits"
         )
         require(bool(self.inputs) and bool(self.outputs), f"tensors of {self.id}", "none", "some")
         require(

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from runtime.errors import InvalidBundleError, UsageError
 from runtime.predictor import Predictor
 
 __all__ = ["Timing", "benchmark"]
@@ -36,8 +37,19 @@ class Timing:
 
 
 def benchmark(predictor: Predictor, *, seconds: float = 1.0) -> Timing:
-    """Time a predictor on the golden inputs for about ``seconds`` each way, after a warm-up."""
+    """Time a predictor on the golden inputs for about ``seconds`` each way, after a warm-up.
+
+    Raises:
+        UsageError: ``seconds`` is not a time.
+        InvalidBundleError: The bundle holds no golden vectors.
+    """
+    if not 0 < seconds <= 3600:
+        raise UsageError("No time to measure in.", received=seconds, expected="0 < seconds <= 3600")
     samples = predictor.bundle.golden().inputs
+    if not samples:
+        raise InvalidBundleError(
+            "The bundle holds no golden vectors, so there is no input to time."
+        )
     runner = predictor.runner
     tensors = [runner.tensors(sample) for sample in samples]
     invoke = _timed([partial(runner.backend.run, tensor) for tensor in tensors], seconds)

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     choice(predict)
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT",
-        help="image file (needs Pillow), .npy with one raw sample, or .txt for a text model",
+        help="image file (needs Pillow), .npy with one raw sample, a text or a .txt file",
     )  # fmt: skip
     predict.add_argument(
         "--invert",

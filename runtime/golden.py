@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.arrays import Array
 from runtime.artifact import TENSOR_DTYPES, Artifact
-from runtime.errors import InvalidManifestError
+from runtime.errors import InvalidDataError, InvalidManifestError
 from runtime.manifest import InputSpec, Manifest
 from runtime.preprocessing import check_raw
 from runtime.strict_json import Fields, dumps, loads
@@ -135,11 +135,12 @@ def _expected_from_json(value: Any, where: str, manifest: Manifest, vectors: int
     for tensor in artifact.outputs:
         at = f"{where}.outputs.{tensor.name}"
         array = _tensor_from_json(read.raw("outputs")[tensor.name], at)
-        if array.dtype != tensor.dtype or array.shape[:1] != (vectors,):
+        want = (vectors, *tensor.shape[1:])
+        if array.dtype != tensor.dtype or array.shape != want:
             raise InvalidManifestError(
                 f"{at} does not fit the artifact.",
                 received=f"{array.dtype} {list(array.shape)}",
-                expected=f"{tensor.dtype}, first dimension {vectors}",
+                expected=f"{tensor.dtype} {list(want)}",
             )
         outputs[tensor.name] = array
     return Expected(artifact.id, read.text("runtime"), read.text("version"), outputs)
@@ -162,8 +163,12 @@ def _raw_from_json(value: Any, spec: InputSpec, where: str) -> Raw:
             raise InvalidManifestError(f"{where} must be a text.", received=type(value).__name__)
         return value.encode()
     array = _tensor_from_json(value, where)
-    checked = check_raw(spec, array, where)
-    return np.asarray(checked) if not isinstance(checked, bytes) else checked
+    try:
+        return check_raw(spec, array, where)
+    except InvalidDataError as error:
+        raise InvalidManifestError(
+            error.message, received=error.received, expected=error.expected
+        ) from None
 
 
 def _tensor_from_json(value: Any, where: str) -> Array:

@@ -112,6 +112,9 @@ class Manifest:
                 sorted(measured) == sorted(self.outputs),
                 f"drift of {artifact.id}", measured, f"one entry for each of {sorted(specs)}",
             )  # fmt: skip
+            for drift in artifact.drift:
+                task = self.outputs[drift.output].task
+                require(drift.task == task, f"task in the drift of {artifact.id}", drift.task, task)
 
     def artifact(self, artifact_id: str | None = None) -> Artifact:
         """Return an artifact by id; the default one for None.

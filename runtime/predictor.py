@@ -118,7 +118,17 @@ class Runner:
             Output name -> ``[N, ...]``, before dequantisation.
         """
         self._check_names(columns)
-        count = len(next(iter(columns.values())))
+        lengths = {
+            name: len(column) if isinstance(column, list) or np.ndim(column) else 0
+            for name, column in columns.items()
+        }
+        count = min(lengths.values())
+        if count == 0 or len(set(lengths.values())) != 1:
+            raise InvalidDataError(
+                "The columns must hold the same number of samples.",
+                received=lengths,
+                expected="at least 1",
+            )
         parts: list[dict[str, Array]] = []
         for start in range(0, count, 1024):
             tensors = {
@@ -128,6 +138,7 @@ class Runner:
                         self._inputs[tensor.name],
                         columns[tensor.name][start : start + 1024],
                         self._vocabularies,
+                        first=start,
                     ),
                 )
                 for tensor in self.artifact.inputs
@@ -256,14 +267,17 @@ def _column(raws: Column | Sequence[Raw]) -> Column:
         raise InvalidDataError("There are no samples.", received="0", expected="at least 1")
     if all(isinstance(item, str | bytes) for item in items):
         return [item.encode() if isinstance(item, str) else bytes(item) for item in items]
-    shapes = {np.shape(item) for item in items}
-    if len(shapes) != 1:
-        raise InvalidDataError(
-            "The samples differ in shape.",
-            received=sorted(shapes),
-            expected="one shape; call predict for each sample otherwise",
-        )
-    return np.stack([np.asarray(item) for item in items])
+    try:
+        shapes = {np.shape(item) for item in items}
+        if len(shapes) == 1:
+            return np.stack([np.asarray(item) for item in items])
+    except ValueError as error:
+        raise InvalidDataError("The samples are no arrays.", received=error) from None
+    raise InvalidDataError(
+        "The samples differ in shape.",
+        received=sorted(shapes),
+        expected="one shape; call predict for each sample otherwise",
+    )
 
 
 def _fit(tensor: TensorSpec, values: Array) -> Array:

@@ -5,7 +5,6 @@ FORMAT.md, section 4, is the specification; Java and JavaScript give the same by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -50,14 +49,19 @@ def check_raw(spec: InputSpec, raw: Array | bytes | str, where: str) -> Array | 
         InvalidDataError: Wrong dtype or shape, NaN or infinite values.
     """
     if spec.kind == "text":
-        if isinstance(raw, str):
-            return raw.encode()
-        if isinstance(raw, bytes):
-            return raw
-        raise InvalidDataError(
-            f"{where} is no text.", received=type(raw).__name__, expected="str or UTF-8 bytes"
-        )
-    array = np.asarray(raw)
+        if not isinstance(raw, str | bytes):
+            raise InvalidDataError(
+                f"{where} is no text.", received=type(raw).__name__, expected="str or UTF-8 bytes"
+            )
+        try:
+            # Both ways, because a str can hold what UTF-8 cannot: half of a surrogate pair.
+            return raw.encode() if isinstance(raw, str) else raw.decode().encode()
+        except UnicodeError as error:
+            raise InvalidDataError(f"{where} is not UTF-8.", received=error) from None
+    try:
+        array = np.asarray(raw)
+    except ValueError as error:
+        raise InvalidDataError(f"{where} is no array.", received=error) from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InvalidDataError(
@@ -108,6 +112,8 @@ def preprocess_batch(
     spec: InputSpec,
     raw: Array | Sequence[bytes],
     vocabularies: Vocabularies | None = None,
+    *,
+    first: int = 0,
 ) -> Array:
     """Apply the input's steps to many raw samples.
 
@@ -115,6 +121,7 @@ def preprocess_batch(
         spec: The input.
         raw: ``[N, ...]`` array of equally shaped samples, or N texts as UTF-8 bytes.
         vocabularies: Content of the vocabulary files that ``lookup`` steps name.
+        first: Number of the first sample, for messages.
 
     Returns:
         ``[N, ...]`` model tensors; bit for bit what ``preprocess`` gives for each sample.
@@ -124,15 +131,18 @@ def preprocess_batch(
     """
     if not isinstance(raw, np.ndarray):
         return np.stack(
-            [preprocess(spec, text, vocabularies, f"sample {i}") for i, text in enumerate(raw)]
+            [
+                preprocess(spec, text, vocabularies, f"sample {i}")
+                for i, text in enumerate(raw, first)
+            ]
         )
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         bad = int(np.argwhere(~np.isfinite(raw))[0][0])
-        check_raw(spec, raw[bad], f"sample {bad}")
+        check_raw(spec, raw[bad], f"sample {first + bad}")
     if len(raw) == 0:
         raise InvalidDataError("There are no samples.", received="0", expected="at least 1")
-    check_raw(spec, raw[0], "sample 0")
-    return _apply_to_arrays(spec.preprocessing, raw, "sample 0")
+    check_raw(spec, raw[0], f"sample {first}")
+    return _apply_to_arrays(spec.preprocessing, raw, f"sample {first}")
 
 
 def postprocess(steps: Sequence[Step], values: Floats) -> Floats:
@@ -210,8 +220,10 @@ def _affine(values: Array, step: Affine) -> Floats:
                 received=np.shape(parameter)[0],
                 expected=values.shape[-1],
             )
-    result = values.astype(np.float32) * scale
-    result += offset
+    # Beyond float32 there is infinity, as in Java and JavaScript; no warning of numpy's.
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = values.astype(np.float32) * scale
+        result += offset
     return np.asarray(result, np.float32)
 
 
@@ -232,7 +244,7 @@ def _apply_to_text(
         if step.side == "right":
             padded[: len(kept)] = kept
         else:
-            padded[math.floor(step.length - len(kept)) :] = kept
+            padded[step.length - len(kept) :] = kept
         return padded
     if isinstance(step, Affine) and isinstance(value, np.ndarray):
         return _affine(value, step)

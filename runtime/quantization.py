@@ -29,7 +29,8 @@ def quantize(values: Floats, scale: float, zero_point: int, dtype: str) -> Array
     >>> quantize(np.float32([-1.0, 0.0, 0.5, 9.0]), 0.5, 10, "int8").tolist()
     [8, 10, 11, 28]
     """
-    scaled = np.rint(np.asarray(values, np.float32) / np.float32(scale))
+    with np.errstate(over="ignore"):  # infinity is clipped like any large value
+        scaled = np.rint(np.asarray(values, np.float32) / np.float32(scale))
     if np.isnan(scaled).any():
         raise InvalidDataError("A NaN cannot be quantised.", expected="finite values")
     limits = np.iinfo(dtype)

@@ -162,9 +162,12 @@ def _from_arrays(arrays: dict[str, Array], where: str) -> Samples:
         if key == "x" or key.startswith("in/"):
             offsets = arrays.get(f"{key}.offsets")
             name = key.removeprefix("in/")
+            _refuse_twice(name, inputs, where)
             inputs[name] = array if offsets is None else _split(array, offsets, f"{where}: {key}")
         elif key == "y" or key.startswith("out/"):
-            targets[key.removeprefix("out/")] = array
+            name = key.removeprefix("out/")
+            _refuse_twice(name, targets, where)
+            targets[name] = array
         else:
             raise InvalidDataError(
                 f"{where} has an unknown key.",
@@ -172,6 +175,11 @@ def _from_arrays(arrays: dict[str, Array], where: str) -> Samples:
                 expected="'in/NAME' and 'out/NAME', or 'x' and 'y'",
             )
     return Samples(inputs, targets)
+
+
+def _refuse_twice(name: str, columns: Mapping[str, object], where: str) -> None:
+    if name in columns:
+        raise InvalidDataError(f"{where} holds a column twice.", received=name)
 
 
 def _split(data: Array, offsets: Array, where: str) -> list[bytes]:
@@ -183,7 +191,7 @@ def _split(data: Array, offsets: Array, where: str) -> list[bytes]:
         and len(offsets) >= 1
         and offsets[0] == 0
         and offsets[-1] == len(data)
-        and bool((np.diff(offsets) >= 0).all())
+        and bool((offsets[1:] >= offsets[:-1]).all())  # np.diff can overflow
     )
     if not valid:
         raise InvalidDataError(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.arrays import Array
-from runtime.backends import available_backends, open_backend
+from runtime.backends import BACKENDS, available_backends, open_backend
 from runtime.bundle import Bundle
 from runtime.errors import EdgewardError, InvalidBundleError, MissingExtraError, UsageError
 from runtime.golden import Expected, Golden
@@ -72,11 +72,17 @@ def lsb_difference(actual: Array, expected: Array) -> Array:
     if expected.dtype.kind in "iu":
         return np.abs(actual.astype(np.int64) - expected.astype(np.int64))
     wide = expected.astype(np.float64)
-    difference = np.abs(actual.astype(np.float64) - wide)
-    unit = FLOAT_LSB * max(1.0, float(np.abs(wide).max(initial=0.0)))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        difference = np.abs(actual.astype(np.float64) - wide)
     huge = float(2**31)
-    steps = np.nan_to_num(difference / unit, nan=huge, posinf=huge)
+    steps = np.nan_to_num(difference / _float_unit(wide), nan=huge, posinf=huge)
     return np.ceil(np.minimum(steps, huge)).astype(np.int64)
+
+
+def _float_unit(expected: Array) -> float:
+    # An infinity among the expected values would be a unit that swallows every difference.
+    finite = np.abs(expected[np.isfinite(expected)])
+    return FLOAT_LSB * max(1.0, float(finite.max(initial=0.0)))
 
 
 def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
@@ -129,9 +135,7 @@ def _decisions(runner: Runner, name: str, raw: Array) -> Array:
 def _margin_lsb(runner: Runner, name: str, spec: OutputSpec, raw: Array) -> Array:
     """Return how far each decision is from tipping over, in LSB of the raw output."""
     flat = raw.reshape(len(raw), -1).astype(np.float64)
-    unit = 1.0
-    if raw.dtype.kind == "f":
-        unit = FLOAT_LSB * max(1.0, float(np.abs(flat).max(initial=0.0)))
+    unit = _float_unit(flat) if raw.dtype.kind == "f" else 1.0
     if spec.task == "binary" or flat.shape[1] < 2:
         # In the decoded value, the step of one LSB: the scale of the output.
         scale = next(t.scale for t in runner.artifact.outputs if t.name == name)
@@ -167,6 +171,8 @@ def selftest(
             fix="convert with test data: python -m convert ... --test test.npz",
         )
     chosen = manifest.artifacts if artifact is None else (manifest.artifact(artifact),)
+    if backend is not None and backend not in BACKENDS:
+        raise UsageError("Unknown backend.", received=backend, expected=list(BACKENDS))
     checks: list[Check] = []
     for entry in chosen:
         backends = [backend] if backend is not None else available_backends(entry.format)
@@ -175,8 +181,9 @@ def selftest(
                 continue
             checks.append(_check_one(opened, golden, entry, name))
     if not checks:
-        if backend is not None and artifact is not None:
-            open_backend(chosen[0], b"", backend)  # raises the error that fits
+        if backend is not None:
+            fitting = [a for a in chosen if a.format == BACKENDS[backend][3]]
+            open_backend((*fitting, *chosen)[0], b"", backend)  # raises the error that fits
         raise MissingExtraError("An interpreter for these artifacts", "litert")
     return checks
 

@@ -7,7 +7,6 @@ specification; standard library only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -129,8 +128,10 @@ class OutputSpec:
                 received=self.threshold,
                 expected="a number for 'binary', null for the others",
             )
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise InvalidManifestError("The threshold is not finite.", received=self.threshold)
+        if self.threshold is not None and not abs(self.threshold) < 3.4e38:
+            raise InvalidManifestError(
+                "The threshold is wrong.", received=self.threshold, expected="a finite float32"
+            )
         if self.labels is not None and (
             self.task not in ("classification", "binary")
             or (self.task == "binary" and len(self.labels) != 2)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from runtime.errors import InvalidManifestError
 
-__all__ = ["MAX_DEPTH", "Fields", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "MAX_DIMENSIONS", "Fields", "dumps", "loads"]
 
 MAX_DEPTH = 32
+# numpy 1.26 holds 32 dimensions, and a batch dimension is still to come.
+MAX_DIMENSIONS = 16
 
 T = TypeVar("T")
 
@@ -41,12 +44,15 @@ def loads(data: bytes, where: str, max_bytes: int) -> Any:
             object_pairs_hook=_no_duplicates,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_exact,
         )
+        _check_tree(value)
     except (ValueError, RecursionError) as error:
         raise InvalidManifestError(
-            f"{where} is not strict JSON.", received=error, expected="FORMAT.md, section 2"
+            f"{where} is not strict JSON.",
+            received=str(error)[:200],
+            expected="FORMAT.md, section 2",
         ) from None
-    _check_depth(value, where)
     return value
 
 
@@ -56,28 +62,31 @@ def dumps(value: Any) -> bytes:
     return (text + "\n").encode()
 
 
-def _check_depth(value: Any, where: str) -> None:
+def _check_tree(value: Any) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    depth = 0
+    while level:
         children: list[Any] = []
         for item in level:
             if isinstance(item, dict):
+                children.extend(item)
                 children.extend(item.values())
             elif isinstance(item, list):
                 children.extend(item)
-        if not children:
-            return
+            elif isinstance(item, str):
+                # "\ud800" alone is JSON, but no Unicode text: it cannot be encoded or printed.
+                item.encode()
+        depth += any(isinstance(item, dict | list) for item in level)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
         level = children
-    raise InvalidManifestError(
-        f"{where} is nested too deeply.", expected=f"at most {MAX_DEPTH} levels"
-    )
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate keys {sorted({k for k in keys if keys.count(k) > 1})}")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"duplicate keys {[key for key, n in counts.items() if n > 1]}")
     return result
 
 
@@ -89,6 +98,14 @@ def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} overflows")
+    return value
+
+
+def _exact(text: str) -> int:
+    # JavaScript has doubles only: 2**53 + 1 would be another number there.
+    value = int(text) if len(text) < 20 else 2**53
+    if abs(value) >= 2**53:
+        raise ValueError(f"{text[:40]} is no exact integer in a double")
     return value
 
 
@@ -112,8 +129,8 @@ class Fields:
         if set(value) != expected:
             raise InvalidManifestError(
                 f"{where} has the wrong keys.",
-                received=f"unknown {sorted(set(value) - expected)}, "
-                f"missing {sorted(expected - set(value))}",
+                received=f"missing {sorted(expected - set(value))}, "
+                f"unknown {sorted(set(value) - expected)}"[:400],
                 expected=sorted(expected),
             )
         self._value = value
@@ -144,11 +161,7 @@ class Fields:
 
     def number(self, key: str) -> float:
         """Return a finite number."""
-        value = self._typed(key, (int, float), "a number")
-        try:
-            return float(value)
-        except OverflowError:
-            raise self.error(key, "a huge integer", "a number in the range of a double") from None
+        return float(self._typed(key, (int, float), "a number"))
 
     def boolean(self, key: str) -> bool:
         """Return true or false."""
@@ -183,6 +196,8 @@ class Fields:
     def shape(self, key: str) -> tuple[int | None, ...]:
         """Return dimensions: positive integers, or None for any."""
         values = self.array(key)
+        if len(values) > MAX_DIMENSIONS:
+            raise self.error(key, values, f"at most {MAX_DIMENSIONS} dimensions")
         for value in values:
             if value is not None and (
                 not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31

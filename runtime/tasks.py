@@ -52,7 +52,13 @@ def decide(spec: OutputSpec, values: Array) -> Array:
 
 
 def decode(spec: OutputSpec, values: Floats) -> Decoded:
-    """Decode one output, ``values`` without batch dimension."""
+    """Decode one output, ``values`` without batch dimension.
+
+    Raises:
+        InvalidDataError: A value is NaN or infinite: there is no decision in it.
+    """
+    if not np.isfinite(values).all():
+        raise InvalidDataError("The model's output is not finite.", expected="finite numbers")
     if spec.task not in ("classification", "binary"):
         return Decoded(values)
     index = int(decide(spec, values[None])[0])
@@ -94,7 +100,12 @@ def check_targets(spec: OutputSpec, targets: Array, classes: int | None = None) 
                 expected=f"0..{count - 1}",
             )
         return indices
-    values = targets.astype(np.float32)
+    if targets.dtype.kind not in "iuf":
+        raise InvalidDataError(
+            "The targets are no numbers.", received=str(targets.dtype), expected="numbers"
+        )
+    with np.errstate(over="ignore"):
+        values = targets.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if len(bad):
         raise InvalidDataError(f"The target of sample {bad[0]} is not finite.")
@@ -131,7 +142,14 @@ def evaluate(spec: OutputSpec, outputs: Floats, targets: Array) -> dict[str, flo
         return {"accuracy": float(right.mean())}
     if spec.task == "regression":
         error = outputs.reshape(len(outputs), -1).astype(np.float64)
-        error -= check_targets(spec, targets).reshape(len(outputs), -1)
+        wanted = check_targets(spec, targets).reshape(len(outputs), -1)
+        if wanted.shape != error.shape:
+            raise InvalidDataError(
+                "Outputs and targets differ in shape.",
+                received=f"targets {list(targets.shape)}",
+                expected=list(outputs.shape),
+            )
+        error -= wanted
         return {"rmse": float(np.sqrt(np.square(error).mean()))}
     raise InvalidDataError(
         f"Task {spec.task!r} has no metric of its own.",

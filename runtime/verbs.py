@@ -80,7 +80,7 @@ def predict(options: argparse.Namespace) -> int:
         )
     results = []
     for text in options.inputs:
-        raw = _read_input(Path(text), manifest, options.invert)
+        raw = _read_input(text, manifest, options.invert)
         started = time.perf_counter()
         prediction = predictor.predict(raw)
         milliseconds = (time.perf_counter() - started) * 1000
@@ -103,17 +103,21 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_input(path: Path, manifest: Manifest, invert: bool) -> Any:
+def _read_input(text: str, manifest: Manifest, invert: bool) -> Any:
     (spec,) = manifest.inputs.values()
+    path = Path(text)
     if spec.kind == "text":
+        if path.suffix != ".txt":
+            return text
         try:
-            return path.read_bytes() if path.is_file() else str(path)
+            return path.read_bytes()
         except OSError as error:
             raise InvalidDataError(f"{path} cannot be read.", received=error.strerror) from None
     if path.suffix == ".npy":
         try:
-            raw = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with path.open("rb") as file:
+                raw = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise InvalidDataError(
                 f"{path} is not a usable .npy.", received=error, expected="one raw sample"
             ) from None

@@ -1,0 +1,37 @@
+# Two commands do everything on a machine with Python and make: `make demo` and `make test`.
+.PHONY: help demo test check lint fast slow ci venv format clean
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+venv: ## the virtual environment .venv with everything in it
+	@bash scripts/venv.sh $(VENV) dev
+
+demo: venv ## train mnist_cnn, convert it to int8, measure and run it: ends with a table
+	@$(BIN)/python scripts/demo.py
+
+test: check fast ## lint, types and the fast tests
+
+check: venv ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fast: venv
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+slow: venv ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+ci: ## what CI runs: make test, the slow tests, the demo
+	bash scripts/ci.sh
+
+format: venv ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and everything made
+	rm -rf .venv build dist runs bundles demo-output *.egg-info

@@ -1,0 +1,119 @@
+"""What all tests share: one real run and one real bundle, made once for each test session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Before TensorFlow can be imported by anything: the other way round tflite-runtime 2.14 fails with
+# "ValueError: vector::reserve".
+with contextlib.suppress(ImportError):
+    import tflite_runtime.interpreter  # noqa: F401
+
+REPOSITORY = Path(__file__).parents[1]
+SUBSET = REPOSITORY / "train" / "datasets" / "mnist_subset.npz"
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def child_environment() -> dict[str, str]:
+    """Environment of a subprocess that finds this repository from any folder."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    clean = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+    return {**clean, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def python(*arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter; returns its exit code and both outputs."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**child_environment(), **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Environment of a subprocess that finds this repository from any folder."""
+    return child_environment()
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Run this interpreter in an empty folder."""
+
+    def call(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return python(*arguments, cwd=tmp_path, **variables)
+
+    return call
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder once for all workers of pytest-xdist."""
+    base = factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    folder = base / f"shared-{name}"
+    with _locked(base / f"{name}.lock"):
+        if not folder.exists():
+            partial = base / f"partial-{name}"
+            make(partial)
+            partial.rename(folder)
+    return folder
+
+
+def _succeed(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run: mnist_cnn trained for 3 epochs on the committed subset. Read-only: copy it."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        _succeed(
+            python(
+                *("-m", "train", "mnist_cnn", "--data", SUBSET, "--epochs", "3"),
+                *("--out", "runs"),
+                cwd=folder,
+            )
+        )
+
+    return _once(tmp_path_factory, "run", make) / "runs" / "mnist_cnn" / "001"
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+    """A real bundle of that run, int8 in both formats. Read-only: copy it."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        # The subset's 1,500 test digits cannot prove the recipe's 0.2 points; 1.5 they can.
+        _succeed(
+            python(
+                *("-m", "convert", run, "--int8", "--max-drop", "0.015", "--out", "bundles"),
+                cwd=folder,
+            )
+        )
+
+    return _once(tmp_path_factory, "bundle", make) / "bundles" / "mnist_cnn"

@@ -1,0 +1,61 @@
+"""Nothing carries a name it does not deserve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convert.lint import describe
+from runtime.bundle import Bundle
+from runtime.errors import EdgewardError, InvalidModelError, TargetError
+
+
+@pytest.fixture(scope="module")
+def files(bundle: Path) -> dict[str, bytes]:
+    opened = Bundle.open(bundle)
+    return {a.id: opened.artifact_bytes(a) for a in opened.manifest.artifacts}
+
+
+def test_real_artifacts_are_what_their_names_say(files: dict[str, bytes]) -> None:
+    for artifact_id, data in files.items():
+        twin = files[artifact_id.partition("-")[0] + "-fp32"]
+        description = describe(artifact_id, data, None if data == twin else len(twin))
+        assert description.ops
+    tflite = describe("tflite-int8", files["tflite-int8"], None)
+    assert [t.dtype for t in (*tflite.inputs, *tflite.outputs)] == ["int8", "int8"]
+    assert [t.name for t in (*tflite.inputs, *tflite.outputs)] == ["image", "digit"]
+    assert all(t.scale for t in (*tflite.inputs, *tflite.outputs))
+    assert tflite.min_runtime["tflite"]
+
+
+@pytest.mark.parametrize(
+    ("name", "really", "word"),
+    [
+        ("tflite-int8", "tflite-fp32", "float island"),
+        ("tflite-fp32", "tflite-int8", "quantised"),
+        ("onnx-int8", "onnx-fp32", "float32"),
+        ("onnx-fp32", "onnx-int8", "QuantizeLinear"),
+    ],
+)
+def test_wrong_name_is_refused(files: dict[str, bytes], name: str, really: str, word: str) -> None:
+    with pytest.raises(TargetError, match=word):
+        describe(name, files[really], None)
+
+
+def test_int8_that_is_not_smaller_is_refused(files: dict[str, bytes]) -> None:
+    data = files["tflite-int8"]
+    describe("tflite-int8", data, len(data) + 1)
+    with pytest.raises(TargetError, match="not smaller"):
+        describe("tflite-int8", data, len(data))
+
+
+@pytest.mark.parametrize("artifact_id", ["tflite-int8", "onnx-int8"])
+def test_garbage_is_no_model(artifact_id: str) -> None:
+    with pytest.raises(InvalidModelError):
+        describe(artifact_id, b"nothing like a model" * 10, None)
+
+
+def test_errors_of_the_lint_are_ours(files: dict[str, bytes]) -> None:
+    with pytest.raises(EdgewardError):
+        describe("tflite-int8", files["onnx-int8"], None)

@@ -1,0 +1,62 @@
+"""The documentation says what the programs do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import REPOSITORY, RunPython
+
+CLI = (REPOSITORY / "docs" / "cli.md").read_text()
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
+
+
+def documented(program: str) -> set[str]:
+    """Options in the tables of a program's section of docs/cli.md."""
+    section = CLI.split(f"## `python -m {program}`")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    return {option for row in rows for option in OPTION.findall(row.split("|")[1])}
+
+
+def offered(program: str, run_python: RunPython) -> set[str]:
+    """Options that --help lists, in all verbs of the runtime."""
+    verbs = {"runtime": ("", "info", "predict", "evaluate", "selftest", "bench", "verify")}
+    found: set[str] = set()
+    for verb in verbs.get(program, ("",)):
+        done = run_python("-m", program, *filter(None, [verb]), "--help")
+        assert done.returncode == 0, done.stderr
+        listed = done.stdout.split("examples:")[0]
+        found |= {o for line in listed.splitlines() for o in OPTION.findall(line)}
+    return found - {"--help"}
+
+
+def compare(listed: set[str], shown: set[str]) -> list[str]:
+    return sorted(listed ^ shown)
+
+
+@pytest.mark.parametrize("program", ["train", "convert", "runtime"])
+def test_cli_page_and_help_list_the_same_options(program: str, run_python: RunPython) -> None:
+    shown = offered(program, run_python)
+    assert compare(documented(program), shown) == []
+    # The twin: an option that only one of the two knows is found.
+    assert compare(documented(program) | {"--invented"}, shown) == ["--invented"]
+    assert compare(documented(program), shown - {"--json"}) == ["--json"]
+
+
+def test_every_relative_link_of_the_documentation_leads_somewhere() -> None:
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_tree_names_files_that_exist() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    tree = readme.split("## What is here")[1].split("```")[1]
+    package = ""
+    for line in tree.splitlines():
+        match = re.match(r"^(\s*)([\w/.]+)", line)
+        if match:
+            package = match[2] if not match[1] else package
+            path = match[2] if not match[1] else package + match[2]
+            assert (REPOSITORY / path).exists(), path

@@ -1,0 +1,1 @@
+"""Train a recipe and leave a run folder: ``python -m train RECIPE``."""

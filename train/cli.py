@@ -1,0 +1,207 @@
+"""The command line ``python -m train``. Imports no TensorFlow until it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.console import guarded, print_json
+from runtime.errors import EdgewardError, UsageError
+from train.recipe import Hyperparameters, Recipe, override
+from train.recipes import NAMES, load_recipe
+
+if TYPE_CHECKING:
+    from train.pipeline import Trained
+
+__all__ = ["main"]
+
+# Hyper-parameters that every recipe has, each with an option of its own.
+_COMMON = {"epochs": "--epochs", "batch_size": "--batch-size", "learning_rate": "--learning-rate"}
+
+_EPILOG = """\
+examples:
+  python -m train --list                          what there is, with its parameters
+  python -m train mnist_cnn                       train; the run is runs/mnist_cnn/001
+  python -m train mnist_cnn --epochs 1 --seed 7   quickly, with another seed
+  python -m train mnist_cnn --set shift=0         change a parameter of the recipe
+  python -m train mnist_cnn --data my/idx/files   data from a folder, not from the network
+  python -m train mnist_cnn --json > run.json     for scripts: one JSON object
+
+then:
+  python -m convert --int8                        convert the latest run
+
+exit codes: 0 done, 1 training failed (not a finite loss), 2 usage or a missing extra,
+5 invalid or missing data, 130 Ctrl-C
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    return guarded("train", lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.list:
+        _list(arguments.json)
+        return 0
+    recipe = load_recipe(_required_name(arguments.recipe))
+    hyper = override(recipe.hyperparameters, _changes(arguments))
+    # Whatever a library prints on standard output would spoil the JSON object.
+    with contextlib.redirect_stdout(sys.stderr):
+        trained = _train(recipe, hyper, arguments)
+    if trained is not None:
+        _report(trained, arguments.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description="Train a model and leave a run folder that python -m convert reads.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("recipe", metavar="RECIPE", nargs="?", help=f"one of: {', '.join(NAMES)}")
+    what.add_argument("--list", action="store_true", help="print the recipes and their parameters")
+    add("--data", type=Path, metavar="PATH", help="the data set's files, instead of fetching them")
+    add("--epochs", type=int, metavar="N", help="passes over the training split")
+    add("--batch-size", type=int, metavar="N", help="samples per step, over all devices together")
+    add("--seed", type=int, default=0, metavar="N", help="fixes everything random (default: 0)")
+    add("--learning-rate", type=float, metavar="X", help="peak of the one-cycle schedule")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter of the recipe (see --list); may be repeated",
+    )
+    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    add(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="auto takes all GPUs, or the CPU where there is none; several workers by TF_CONFIG",
+    )
+    add(
+        "--precision",
+        choices=("auto", "float32", "mixed"),
+        default="auto",
+        help="auto is mixed on GPUs with tensor cores; saved models are always float32",
+    )
+    add("--h5", action="store_true", help="write model.h5 as well")
+    add("--json", action="store_true", help="print one JSON object on standard output")
+    return parser
+
+
+def _required_name(name: str | None) -> str:
+    if name is None:
+        raise UsageError(
+            "Which recipe?", expected=", ".join(NAMES), fix="python -m train mnist_cnn, or --list"
+        )
+    return name
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the hyper-parameters that the command line changes."""
+    changes: dict[str, object] = {
+        name: getattr(arguments, name) for name in _COMMON if getattr(arguments, name) is not None
+    }
+    if arguments.seed < 0 or arguments.seed >= 2**32:
+        raise UsageError("The seed is out of range.", received=arguments.seed, expected="0..2^32-1")
+    for text in arguments.set:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise UsageError("--set wants a name and a value.", received=text, expected="KEY=VALUE")
+        if key in _COMMON:
+            raise UsageError(f"{key} has its own option.", received=text, fix=_COMMON[key])
+        changes[key] = value
+    return changes
+
+
+def _train(recipe: Recipe, hyper: Hyperparameters, arguments: argparse.Namespace) -> Trained | None:
+    from train.console import open_console
+    from train.framework import prepare_framework
+
+    prepare_framework()
+
+    from train.pipeline import Options, train
+
+    options = Options(
+        out=arguments.out,
+        data=arguments.data,
+        seed=arguments.seed,
+        device=arguments.device,
+        precision=arguments.precision,
+        h5=arguments.h5,
+    )
+    try:
+        with open_console(sys.stderr) as console:
+            return train(recipe, hyper, options, console)
+    except OSError as error:
+        raise EdgewardError(
+            "A file cannot be read or written.",
+            received=f"{error.strerror or error}: {error.filename}",
+        ) from None
+
+
+def _report(trained: Trained, as_json: bool) -> None:
+    info = trained.info
+    if as_json:
+        result = {
+            "run": str(trained.path),
+            "recipe": info.recipe,
+            "seed": info.seed,
+            "metrics": info.metrics,
+            "dataset": {"name": info.dataset.name, "source": info.dataset.source},
+            "device": info.device,
+            "wall_time_s": info.wall_time_s,
+        }
+        print_json(result)
+        return
+    for split, metrics in info.metrics.items():
+        values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        print(f"{split:>10}: {values} ({info.dataset.splits[split]:,} samples)")
+    print(f"Run: {trained.path} ({info.wall_time_s:.0f} s). Next: python -m convert --int8")
+
+
+def _list(as_json: bool) -> None:
+    recipes = [load_recipe(name) for name in NAMES]
+    if as_json:
+        print_json({"recipes": {recipe.name: _describe(recipe) for recipe in recipes}})
+        return
+    for recipe in recipes:
+        print(f"{recipe.name}: {recipe.title}")
+        print(f"  task: {recipe.tasks}    data set: {recipe.dataset}")
+        for name, value in recipe.expected.items():
+            print(
+                f"  expected on the test split: {name} >= {value}    drift budget: {recipe.budget}"
+            )
+        defaults, texts = recipe.hyperparameters.to_json(), recipe.hyperparameters.explain()
+        for name, value in defaults.items():
+            option = _COMMON.get(name, f"--set {name}=")
+            print(f"  {option:<16} {value!s:<8} {texts[name]}")
+
+
+def _describe(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "title": recipe.title,
+        "task": recipe.tasks,
+        "dataset": recipe.dataset,
+        "hyperparameters": recipe.hyperparameters.to_json(),
+        "expected": dict(recipe.expected),
+        "budget": recipe.budget,
+    }

@@ -1,0 +1,102 @@
+"""A data set in memory, and the checks that it passes before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.arrays import Array, Column
+from runtime.errors import InvalidDataError
+from runtime.preprocessing import check_raw
+from runtime.samples import Samples
+from runtime.specs import InputSpec, OutputSpec
+from runtime.tasks import check_targets
+
+__all__ = ["Dataset", "check_dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Raw samples of the three splits, which share no sample.
+
+    Args:
+        name: Name of the data set.
+        source: Where its files came from, in words.
+        sha256: Hash of its content, 64 hex digits.
+        train: What the weights are fitted to; calibration samples come from here too.
+        validation: What hyper-parameters and repair are chosen on.
+        test: What is measured at the end, and nothing else.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    train: Samples
+    validation: Samples
+    test: Samples
+
+    @property
+    def splits(self) -> dict[str, Samples]:
+        """The splits by name, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def check_dataset(
+    dataset: Dataset, inputs: Mapping[str, InputSpec], outputs: Mapping[str, OutputSpec]
+) -> None:
+    """Check each split against what the model takes and gives.
+
+    Raises:
+        InvalidDataError: Names the split and the sample: a value that is not finite, a wrong
+            dtype or shape, a label out of range; or a class that the training split lacks.
+    """
+    for split, samples in dataset.splits.items():
+        named = samples.named(list(inputs), list(outputs))
+        for name, spec in inputs.items():
+            _check_column(spec, named.inputs[name], split)
+        for name, output in outputs.items():
+            if name not in named.targets:
+                raise InvalidDataError(f"{split}: there are no targets for {name!r}.")
+            _check_targets(output, named.targets[name], split)
+    for name, output in outputs.items():
+        _check_classes(output, dataset.train.targets[name])
+
+
+def _check_column(spec: InputSpec, column: Column, split: str) -> None:
+    if not isinstance(column, np.ndarray):
+        for index, text in enumerate(column):
+            check_raw(spec, text, f"{split} sample {index}")
+        return
+    # An array has one dtype and shape, so its first sample speaks for all; values do not.
+    suspects = [0]
+    if column.dtype.kind == "f":
+        finite = np.isfinite(column).reshape(len(column), -1).all(axis=1)
+        suspects = [*np.flatnonzero(~finite)[:1].tolist(), 0]
+    for index in suspects:
+        check_raw(spec, column[index], f"{split} sample {index}")
+
+
+def _check_targets(spec: OutputSpec, targets: Array, split: str) -> None:
+    try:
+        check_targets(spec, targets)
+    except InvalidDataError as error:
+        raise InvalidDataError(
+            f"Split {split}: {error.message}",
+            received=error.received,
+            expected=error.expected,
+            fix=error.fix,
+        ) from None
+
+
+def _check_classes(spec: OutputSpec, targets: Array) -> None:
+    if spec.labels is None:
+        return
+    missing = sorted(set(range(len(spec.labels))) - set(np.unique(targets).tolist()))
+    if missing:
+        raise InvalidDataError(
+            "A class is missing from the training split: the model could never answer it.",
+            received="no sample of " + ", ".join(repr(spec.labels[i]) for i in missing),
+            expected="samples of each class",
+        )

@@ -1,0 +1,135 @@
+"""Which hardware trains, and in which precision: said in one line, recorded in the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from runtime.errors import UsageError
+
+__all__ = ["Device", "choose_device"]
+
+# Tensor cores, which make float16 faster than float32, begin with Volta.
+_FLOAT16_CAPABILITY = (7, 0)
+# What TensorFlow calls them inside, and what people know them as.
+_STRATEGY_NAMES = {
+    "_DefaultDistributionStrategy": "none",
+    "CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy",
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a model is built and trained on.
+
+    Args:
+        strategy: Scope for model and optimizer, and the way a step runs.
+        policy: Keras dtype policy: ``float32``, ``mixed_float16`` or ``mixed_bfloat16``.
+        description: One line for people.
+        is_chief: False for all but one of several workers; only the chief writes the run.
+    """
+
+    strategy: tf.distribute.Strategy
+    policy: str
+    description: str
+    is_chief: bool = True
+
+    def to_json(self) -> dict[str, str]:
+        """Return what ``run.json`` records."""
+        name = type(self.strategy).__name__
+        return {
+            "strategy": _STRATEGY_NAMES.get(name, name),
+            "replicas": str(self.strategy.num_replicas_in_sync),
+            "precision": self.policy,
+            "description": self.description,
+        }
+
+
+def choose_device(device: str = "auto", precision: str = "auto") -> Device:
+    """Choose strategy and precision from what the machine has.
+
+    Args:
+        device: ``auto`` (GPU when present), ``cpu`` or ``gpu``.
+        precision: ``auto`` (mixed where it is known to be faster), ``float32`` or ``mixed``.
+
+    Returns:
+        The choice. GPUs are set to grow their memory instead of taking all of it.
+
+    Raises:
+        UsageError: ``gpu`` asked for without one, or TF_CONFIG is not valid.
+    """
+    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    if device == "gpu" and not gpus:
+        raise UsageError(
+            "There is no GPU that TensorFlow can use.",
+            received="--device gpu",
+            fix="--device cpu, or install a TensorFlow with GPU support and its drivers",
+        )
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    policy = _policy(gpus, precision)
+    what = _describe(gpus)
+
+    worker = _worker_from_environment()
+    if worker is not None:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        index, count, is_chief = worker
+        text = f"{what}, worker {index + 1} of {count}, {policy}"
+        return Device(strategy, policy, text, is_chief)
+    # Logical devices count: a test splits one CPU in two to run the mirrored path.
+    logical = tf.config.list_logical_devices("GPU" if gpus else "CPU")
+    if len(logical) > 1:
+        strategy = tf.distribute.MirroredStrategy([d.name for d in logical])
+        return Device(strategy, policy, f"{len(logical)} mirrored devices ({what}), {policy}")
+    return Device(tf.distribute.get_strategy(), policy, f"{what}, {policy}")
+
+
+def _policy(gpus: list[tf.config.PhysicalDevice], precision: str) -> str:
+    if precision == "float32":
+        return "float32"
+    if not gpus:
+        # bfloat16 pays only on CPUs with AMX or AVX512-BF16, which TensorFlow does not tell.
+        return "mixed_bfloat16" if precision == "mixed" else "float32"
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in gpus
+    ]
+    capable = min(capabilities) >= _FLOAT16_CAPABILITY
+    return "mixed_float16" if precision == "mixed" or capable else "float32"
+
+
+def _describe(gpus: list[tf.config.PhysicalDevice]) -> str:
+    if not gpus:
+        return f"CPU ({os.cpu_count()} cores)"
+    names = {
+        tf.config.experimental.get_device_details(gpu).get("device_name", "unknown") for gpu in gpus
+    }
+    return f"{len(gpus)} GPU ({', '.join(sorted(names))})"
+
+
+def _worker_from_environment() -> tuple[int, int, bool] | None:
+    """Return index, number of workers and whether this is the chief; None without TF_CONFIG."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        workers = len(cluster.get("chief", [])) + len(cluster["worker"])
+        index = int(task["index"])
+        is_chief = task["type"] == "chief" or (index == 0 and "chief" not in cluster)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(
+            "TF_CONFIG is not valid.",
+            received=text[:200],
+            expected='{"cluster": {"worker": ["host:port", ...]}, '
+            '"task": {"type": "worker", "index": 0}}',
+        ) from None
+    if "chief" in cluster and task["type"] != "chief":
+        index += 1
+    return index, workers, is_chief

@@ -1,0 +1,69 @@
+"""The pictures of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from runtime.arrays import Array
+
+__all__ = ["plot_confusion", "plot_curves"]
+
+# matplotlib.figure instead of pyplot: no window system, no global state.
+
+
+def plot_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str) -> None:
+    """Draw loss and metric per epoch, of the training and the validation split.
+
+    Args:
+        path: PNG file to write.
+        history: One row per epoch with ``epoch`` and ``{train,validation}_{loss,METRIC}``.
+        metric: Name of the metric.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
+        for split, style in (("train", "o--"), ("validation", "o-")):
+            axes.plot(epochs, [row[f"{split}_{quantity}"] for row in history], style, label=split)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_confusion(path: Path, truth: Array, answers: Array, labels: Sequence[str]) -> Array:
+    """Draw the confusion matrix.
+
+    Args:
+        path: PNG file to write.
+        truth: Class indices, int64 [N].
+        answers: The model's class indices, int64 [N].
+        labels: Class names.
+
+    Returns:
+        int64 [classes, classes], rows are the truth.
+    """
+    count = len(labels)
+    matrix = np.bincount(truth * count + answers, minlength=count * count).reshape(count, count)
+    figure = Figure(figsize=(1.5 + 0.55 * count, 1 + 0.55 * count), layout="constrained")
+    axes = figure.subplots()
+    # The diagonal would drown the errors: each row is scaled by its own size, on a root scale.
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(count, count):
+        if matrix[row, column]:
+            dark = share[row, column] > 0.25
+            color = "white" if dark else "black"
+            axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
+    axes.set_xticks(range(count), labels)
+    axes.set_yticks(range(count), labels)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    axes.set_title(f"{int(matrix.sum() - np.trace(matrix))} errors in {int(matrix.sum())}")
+    figure.savefig(path, dpi=120)
+    return matrix

@@ -1,0 +1,135 @@
+"""What a recipe is: everything about one model that the training loop does not know.
+
+No TensorFlow is imported here, so that ``--help`` and ``--list`` answer at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import UsageError
+from runtime.specs import InputSpec, OutputSpec
+from train.datasets.cache import Say
+from train.datasets.dataset import Dataset
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Hyperparameters", "Recipe", "override"]
+
+
+def parameter(default: Any, text: str) -> Any:
+    """Return a dataclass field of a hyper-parameter with its one-line explanation."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What every recipe lets people change; a recipe adds fields of its own.
+
+    Raises:
+        UsageError: A value that cannot train.
+    """
+
+    epochs: int = parameter(5, "passes over the training split")
+    batch_size: int = parameter(64, "samples per step, over all devices together")
+    learning_rate: float = parameter(1e-3, "peak of the one-cycle schedule")
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            self.require(getattr(self, name) >= 1, name, "a whole number >= 1")
+        rate = self.learning_rate
+        self.require(math.isfinite(rate) and rate > 0, "learning_rate", "a finite number > 0")
+
+    def require(self, condition: bool, name: str, expected: str) -> None:
+        """Raise UsageError about the value of field ``name`` unless ``condition`` holds."""
+        if not condition:
+            raise UsageError(
+                f"Hyper-parameter {name!r} is wrong.",
+                received=getattr(self, name),
+                expected=expected,
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name -> value, as ``run.json`` records them."""
+        return asdict(self)
+
+    def explain(self) -> dict[str, str]:
+        """Return name -> one-line explanation."""
+        return {f.name: f.metadata["help"] for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train one model.
+
+    Args:
+        name: What people type.
+        title: One line about the model.
+        dataset: Name of the data set.
+        load: Loads the data set from a path, or from its own sources when the path is None.
+        build: Makes the untrained model from hyper-parameters, under the dtype policy in force.
+            Names of its input and output layers are the keys of ``inputs`` and ``outputs``.
+        inputs: Input name -> raw sample and preprocessing.
+        outputs: Output name -> task and labels.
+        hyperparameters: Defaults.
+        expected: Metric on the test split that the defaults reach, as a lower bound.
+        budget: Drop of the metric that an artifact may cost, in the metric's unit.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    load: Callable[[Path | None, Say], Dataset]
+    build: Callable[[Any], keras.Model]
+    inputs: Mapping[str, InputSpec]
+    outputs: Mapping[str, OutputSpec]
+    hyperparameters: Hyperparameters
+    expected: Mapping[str, float]
+    budget: float
+
+    @property
+    def tasks(self) -> str:
+        """The task, or the tasks of several outputs."""
+        return ", ".join(dict.fromkeys(spec.task for spec in self.outputs.values()))
+
+
+def override(defaults: Hyperparameters, changes: Mapping[str, object]) -> Hyperparameters:
+    """Return hyper-parameters with some values replaced.
+
+    Args:
+        defaults: From the recipe.
+        changes: Name -> value, or its text as typed by people.
+
+    Raises:
+        UsageError: An unknown name, or a value that is not of the default's type.
+    """
+    known = asdict(defaults)
+    for name in changes:
+        if name not in known:
+            raise UsageError(
+                "There is no such hyper-parameter.", received=name, expected=", ".join(known)
+            )
+    parsed = {name: _parse(name, value, known[name]) for name, value in changes.items()}
+    return replace(defaults, **parsed)
+
+
+def _parse(name: str, value: object, default: object) -> Any:
+    if not isinstance(value, str):
+        return value
+    if isinstance(default, bool):
+        if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise UsageError(f"{name} is a switch.", received=value, expected="true or false")
+    try:
+        return type(default)(value)  # type: ignore[call-arg]
+    except ValueError:
+        raise UsageError(
+            f"Hyper-parameter {name!r} has the wrong type.",
+            received=value,
+            expected=f"{type(default).__name__}, such as {default}",
+        ) from None
