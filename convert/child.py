@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -50,7 +51,7 @@ def run_worker(
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=[writer],
-            env=_environment(),
+            env=_environment(folder),
         )
     os.close(writer)
     last: dict[str, Any] = {}
@@ -87,11 +88,19 @@ def _check_packages() -> None:
             raise MissingExtraError(f"{module}, which converts models,", "convert")
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     # The worker must find these very packages, wherever the parent was started.
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",
+        # tf2onnx names nodes in the order of sets: without this, two conversions differ.
+        "PYTHONHASHSEED": "0",
+        # TensorFlow leaves generated sources behind; here they go with the work folder.
+        "TMPDIR": str(folder),
+    }
 
 
 def _follow(
@@ -112,7 +121,8 @@ def _follow(
             continue
         chunk = os.read(reader, 65536)
         if not chunk:
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(1.0, deadline - time.monotonic()))
             return last
         *lines, buffer = (buffer + chunk).split(b"\n")
         for line in lines:

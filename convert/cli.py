@@ -27,8 +27,9 @@ The float32 artifact of each format comes along always: it is what the others ar
 Each artifact answers the whole test split in every installed runtime, pair by pair with the float
 model; it is refused unless the 95 % upper bound of its drop is within the budget.
 
-exit codes: 0 done, 2 usage or a missing extra, 3 an artifact was refused or inconclusive, 4 the
-format cannot hold the model or the converter crashed, 5 invalid or damaged input, 130 Ctrl-C.
+exit codes: 0 done, 1 unexpected, 2 usage or a missing extra, 3 an artifact was refused or
+inconclusive, 4 the format cannot hold the model or the converter crashed, 5 invalid or damaged
+input, 130 Ctrl-C.
 With any code but 0 the previous bundle stays as it was, except under --keep-passing.
 """
 
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="bundle the artifacts that pass although others were refused (still exits 3)",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=float, default=1800, metavar="S",
+        "--timeout", type=float, metavar="S",
         help="seconds the converter may take (default 1800)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -88,8 +89,8 @@ def _run(options: argparse.Namespace) -> int:
             "Which variant?", received="none", expected="--int8 or --fp32", fix="add --int8"
         )
     try:
-        from convert.pipeline import convert
-    except ImportError as error:
+        from convert.pipeline import DEFAULT_TIMEOUT, convert
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     with _Progress() as progress:
         try:
@@ -102,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
                 calibration=options.calibration,
                 allow_inconclusive=options.allow_inconclusive,
                 keep_passing=options.keep_passing,
-                timeout=options.timeout,
+                timeout=DEFAULT_TIMEOUT if options.timeout is None else options.timeout,
                 progress=progress,
             )
         except RefusedError as error:
@@ -112,7 +113,8 @@ def _run(options: argparse.Namespace) -> int:
                 _print_table(error.report)
             raise
     if options.json:
-        print_json(report.to_json())
+        # A path, for the next command; the report inside the bundle holds its name only.
+        print_json({**report.to_json(), "bundle": str(report.bundle)})
     else:
         _print_table(report)
         print(f"bundle: {report.bundle}   report: {report.bundle}/report.html")
@@ -149,6 +151,8 @@ def _print_table(report: ConversionReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from convert.units import show
+
     table = Table(title=f"{report.name}, from run {report.run}")
     table.add_column("artifact", no_wrap=True)
     table.add_column("runtime", no_wrap=True)
@@ -158,14 +162,12 @@ def _print_table(report: ConversionReport) -> None:
     for artifact in report.artifacts:
         for runtime, drifts in artifact.drifts.items():
             for drift in drifts:
+                seen = show(drift)
                 table.add_row(
                     artifact.id,
                     runtime,
                     f"{artifact.size:,}",
-                    f"{100 * drift.reference:.2f} %",
-                    f"{100 * drift.value:.2f} %",
-                    f"{100 * drift.drop:+.2f}",
-                    f"{100 * drift.upper_bound:.3f}",
+                    *(seen.reference, seen.value, seen.drop, seen.within),
                     f"[{colours[drift.verdict]}]{drift.verdict}[/]",
                 )
         for runtime in artifact.unusable:
@@ -173,6 +175,8 @@ def _print_table(report: ConversionReport) -> None:
     # A pipe has no width of its own; 80 columns would cut the numbers.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
+    for note in report.notes:
+        print(f"note: {note}")
 
 
 if __name__ == "__main__":

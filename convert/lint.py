@@ -112,11 +112,20 @@ def _lint_onnx(graph: OnnxGraph, variant: str) -> list[str]:
     quantising = [op.name for op in graph.ops if op.name in ("QuantizeLinear", "DequantizeLinear")]
     if variant == "fp32":
         return problems + [f"op {name}" for name in quantising]
+    if variant == "dynamic":
+        return problems + _lint_dynamic(graph)
     if len(quantising) != 2:
         problems.append("no QuantizeLinear and DequantizeLinear pairs")
     problems += [f"weight {name!r} is float32" for name in graph.float_weights]
     problems += [f"node {name!r} computes on float activations" for name in graph.float_activations]
     return problems
+
+
+def _lint_dynamic(graph: OnnxGraph) -> list[str]:
+    ops = {op.name for op in graph.ops}
+    if not ops & {"DynamicQuantizeLSTM", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"}:
+        return ["no op computes on int8 weights"]
+    return [f"weight {name!r} is float32" for name in graph.float_weights]
 
 
 def _edge(tensor: GraphTensor) -> TensorSpec:

@@ -28,6 +28,7 @@ __all__ = ["Measured", "measure"]
 
 # Kernel sets of one runtime that another build or processor may use.
 OTHER_KERNELS = ("no-delegate", "reference")
+SEVERITY = ("pass", "inconclusive", "refused")
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,15 @@ class Measured:
         return [
             max(
                 (d for drifts in self.drifts.values() for d in drifts if d.output == output),
-                key=lambda drift: drift.upper_bound,
+                key=lambda drift: (SEVERITY.index(drift.verdict), drift.upper_bound),
             )
             for output in outputs
         ]
 
     @property
     def verdict(self) -> str:
-        """``refused`` when any output is, then ``inconclusive``, else ``pass``."""
-        verdicts = {drift.verdict for drift in self.worst}
-        return next(v for v in ("refused", "inconclusive", "pass") if v in verdicts)
+        """The worst of all outputs and runtimes."""
+        return max((drift.verdict for drift in self.worst), key=SEVERITY.index)
 
 
 def measure(
@@ -192,7 +192,7 @@ def _resizes(runner: Runner, samples: Samples) -> bool:
 
     A file may accept another batch and compute nonsense, so the answers are compared.
     """
-    three = samples.take([0, 1, 2])
+    three = samples.take(range(min(3, len(samples))))
     try:
         together = runner.invoke_batch(three.inputs)
     except EdgewardError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import onnx
@@ -15,8 +16,16 @@ __all__ = ["OnnxGraph", "read_onnx"]
 # onnxruntime version that first reads an opset; from the table of supported opsets in its
 # documentation (docs/Versioning.md).
 _ORT_FOR_OPSET = {13: "1.6", 14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15"}
-# Weights live in these; Conv and Gemm have a bias that may be int32.
-_WEIGHT_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+# Ops with weights, and which of their inputs those are. A bias may stay in float.
+_WEIGHT_INPUTS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "MatMul", "Gemm"), (1,)),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2)),
+    "Gather": (0,),
+}
+# What a weight may pass on its way from the file to its op.
+_MOVES = {"Reshape", "Transpose", "Cast", "Identity", "Squeeze", "Unsqueeze", "Slice", "Concat"}
+# A Gather also picks sizes out of shapes; an embedding is larger than any shape.
+_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -62,15 +71,28 @@ def read_onnx(data: bytes) -> OnnxGraph:
     makers = {name: node for node in graph.node for name in node.output}
     float_weights: list[str] = []
     float_activations: list[str] = []
+
+    def origins(name: str) -> list[str]:
+        """Return the constants that a value is, moved about but not computed with."""
+        if name in constants:
+            return [name]
+        maker = makers.get(name)
+        if maker is None or maker.op_type not in _MOVES:
+            return []
+        return [origin for given in maker.input for origin in origins(given)]
+
+    def is_float_weight(name: str) -> bool:
+        tensor = constants[name]
+        return tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > _SMALL
+
     for node in graph.node:
-        if node.op_type not in _WEIGHT_OPS:
-            continue
-        activation, weight = node.input[0], node.input[1]
-        if weight in constants and constants[weight].data_type == onnx.TensorProto.FLOAT:
-            float_weights.append(weight)
-        maker = makers.get(activation)
-        if maker is None or maker.op_type != "DequantizeLinear":
-            float_activations.append(node.name or node.op_type)
+        places = _WEIGHT_INPUTS.get(node.op_type, ())
+        found = [o for i in places if i < len(node.input) for o in origins(node.input[i])]
+        float_weights += [name for name in found if is_float_weight(name)]
+        if places and node.op_type != "Gather":
+            maker = makers.get(node.input[0])
+            if maker is None or maker.op_type != "DequantizeLinear":
+                float_activations.append(node.name or node.op_type)
     domains = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     opset = int(domains["ai.onnx"])
     return OnnxGraph(

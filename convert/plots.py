@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from convert.drift.metrics import OutputDrift
+from convert.drift.metrics import Decisions
 
 if TYPE_CHECKING:
     from convert.report import ConversionReport
@@ -47,14 +47,16 @@ def drift_plot(report: ConversionReport) -> str:
     axes = figure.subplots()
     for i, (_, drift) in enumerate(rows):
         colour = _COLOURS[drift.verdict]
-        axes.plot([100 * drift.drop, 100 * drift.upper_bound], [i, i], color=colour, linewidth=2)
-        axes.plot(100 * drift.drop, i, "o", color=colour)
-        axes.plot(100 * drift.upper_bound, i, "|", color=colour, markersize=12)
+        # Shares of the budget: accuracies, errors and decibels on one axis.
+        drop, bound = 100 * drift.drop / drift.budget, 100 * drift.upper_bound / drift.budget
+        axes.plot([drop, bound], [i, i], color=colour, linewidth=2)
+        axes.plot(drop, i, "o", color=colour)
+        axes.plot(bound, i, "|", color=colour, markersize=12)
     axes.axvline(0, color="#57606a", linewidth=0.8)
-    axes.axvline(100 * report.budget, color="#cf222e", linestyle="--", label="budget")
+    axes.axvline(100, color="#cf222e", linestyle="--", label="budget")
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("drop against the float model, percentage points (dot) and 95 % bound (bar)")
+    axes.set_xlabel("drop against the float model (dot) and its 95 % bound (bar), % of the budget")
     axes.legend(loc="best", frameon=False)
     return _uri(figure)
 
@@ -82,17 +84,18 @@ def confusion_plots(report: ConversionReport) -> list[tuple[str, str]]:
     for artifact in report.artifacts:
         for runtime, drifts in artifact.drifts.items():
             for drift in drifts:
-                if 2 <= len(drift.confusion) <= _MAX_CLASSES:
+                made = drift.decisions
+                if made is not None and 2 <= len(made.confusion) <= _MAX_CLASSES:
                     names = report.labels.get(drift.output) or [
-                        str(i) for i in range(len(drift.confusion))
+                        str(i) for i in range(len(made.confusion))
                     ]
-                    plots.append((f"{artifact.id} · {runtime}", _confusion(drift, names)))
+                    plots.append((f"{artifact.id} · {runtime}", _confusion(made, names)))
     return plots
 
 
-def _confusion(drift: OutputDrift, names: Sequence[str]) -> str:
-    matrix = np.array(drift.confusion)
-    difference = matrix - np.array(drift.reference_confusion)
+def _confusion(made: Decisions, names: Sequence[str]) -> str:
+    matrix = np.array(made.confusion)
+    difference = matrix - np.array(made.reference_confusion)
     figure = _figure(9, 4.2)
     left, right = figure.subplots(1, 2)
     _matrix(left, matrix, names, "confusion", "Blues", (0, max(1, matrix.max())), "d")

@@ -10,6 +10,7 @@ from typing import Any
 
 from convert.drift.metrics import OutputDrift
 from convert.measure import Measured
+from convert.units import show
 from runtime.strict_json import dumps
 
 __all__ = ["ArtifactReport", "ConversionReport", "Reproduction"]
@@ -102,6 +103,7 @@ class ConversionReport:
         created_with: Package -> version.
         seconds: Wall time of the conversion.
         labels: Output name -> class names.
+        notes: What the user should know: an artifact replaced by another, and why.
     """
 
     name: str
@@ -115,6 +117,7 @@ class ConversionReport:
     created_with: Mapping[str, str]
     seconds: float
     labels: Mapping[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[ArtifactReport]:
@@ -151,6 +154,7 @@ class ConversionReport:
                 drift_plot=plots.drift_plot(self),
                 size_plot=plots.size_plot(self),
                 confusion_plots=plots.confusion_plots(self),
+                show=show,
             )
             .encode()
         )

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.errors import InvalidDataError, InvalidRunError
 from runtime.files import sha256_file
+from runtime.golden import MIN_VECTORS
 from runtime.samples import Samples, load_samples
 from runtime.specs import InputSpec, OutputSpec
 from train.run import Run, latest_run
@@ -33,7 +35,6 @@ class Source:
         expected: Metric name -> value that the float model must reproduce on ``test``.
         budget: Drift allowed.
         vocabularies: Content of the vocabulary files.
-        labels: Content of ``labels.txt``, or None.
     """
 
     name: str
@@ -50,7 +51,6 @@ class Source:
     expected: Mapping[str, float]
     budget: float
     vocabularies: Mapping[str, bytes]
-    labels: bytes | None
 
 
 def open_source(
@@ -75,7 +75,22 @@ def open_source(
     else:
         samples = load_samples(calibration).named(list(info.inputs), list(info.outputs))
         name = str(calibration)
-    labels = run.path / "labels.txt"
+    test = run.samples("test")
+    noted = info.dataset.splits.get("test")
+    if noted != len(test):
+        raise InvalidRunError(
+            f"{run.id}/test.npz is not the test split that was trained with.",
+            received=f"{len(test)} samples",
+            expected=f"{noted}, as run.json says",
+        )
+    if len(test) < MIN_VECTORS:
+        raise InvalidDataError(
+            f"{run.id}/test.npz is too small to measure anything.",
+            received=f"{len(test)} samples",
+            expected=f"at least {MIN_VECTORS}, better thousands",
+        )
+    if "test" not in info.metrics:
+        raise InvalidRunError(f"{run.id}/run.json has no metrics of the test split.")
     return Source(
         name=info.recipe,
         run=run.id,
@@ -86,10 +101,9 @@ def open_source(
         outputs=info.outputs,
         calibration=samples,
         calibration_name=name,
-        test=run.samples("test"),
+        test=test,
         test_file=run.path / "test.npz",
         expected=info.metrics["test"],
         budget=info.budget,
         vocabularies=run.vocabularies(),
-        labels=labels.read_bytes() if labels.is_file() else None,
     )

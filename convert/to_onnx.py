@@ -14,12 +14,13 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
+    quantize_dynamic,
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from convert.trace import LoadedModel
-from convert.variants import FLOAT32, Variant
+from convert.variants import DYNAMIC, FLOAT32, Variant
 from runtime.arrays import Array
 from runtime.errors import TargetError
 
@@ -41,12 +42,12 @@ def float_graph(loaded: LoadedModel) -> Any:
             input_signature=loaded.signature(None),
             opset=OPSET,
         )
+        onnx.checker.check_model(proto)
     except Exception as error:  # tf2onnx lets errors of every library it uses through
         raise TargetError(
             "ONNX cannot hold this model.", received=f"{type(error).__name__}: {error}"
         ) from None
     _name_edges(proto, loaded)
-    onnx.checker.check_model(proto)
     return proto
 
 
@@ -83,7 +84,8 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
 
     Returns:
         An ONNX file. INT8 is QDQ with per-channel int8 weights and uint8 activations; its input and
-        output stay float32, as onnxruntime expects.
+        output stay float32, as onnxruntime expects. DYNAMIC has int8 weights and quantises
+        activations as they come.
 
     Raises:
         TargetError: The quantiser cannot express the model.
@@ -96,15 +98,18 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
         try:
             # Folds what can be folded before scales are fixed around it.
             quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
-            quantize_static(
-                str(prepared),
-                str(quantised),
-                _Reader(samples),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
+            if variant is DYNAMIC:
+                quantize_dynamic(str(prepared), str(quantised), weight_type=QuantType.QInt8)
+            else:
+                quantize_static(
+                    str(prepared),
+                    str(quantised),
+                    _Reader(samples),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                )
         except Exception as error:
             raise TargetError(
                 f"onnxruntime cannot quantise this model as {variant.id}.",

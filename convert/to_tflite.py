@@ -45,7 +45,9 @@ def to_tflite(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative_dataset
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
+        # Token ids are integers already; the converter refuses to make int8 of them.
+        if all(tensor.dtype == "float32" for tensor in loaded.model.inputs):
+            converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
     try:
         data = converter.convert()

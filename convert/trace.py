@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from runtime.arrays import Array, Floats
 from runtime.errors import InvalidModelError, TargetError
 
-__all__ = ["LoadedModel", "freeze", "load_model"]
+__all__ = ["LoadedModel", "freeze", "load_model", "recurrent_layers", "unrolled"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,23 @@ class LoadedModel:
             for name, tensor in zip(self.inputs, self.model.inputs, strict=True)
         ]
 
+    def check(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return preprocessed samples ``[N, ...]`` that fit the model's inputs.
+
+        Raises:
+            InvalidModelError: Another shape or dtype than the model takes.
+        """
+        for spec in self.signature(None):
+            array = arrays[spec.name]
+            have, want = list(array.shape[1:]), list(spec.shape[1:])
+            if have != want or array.dtype.name != spec.dtype.name:
+                raise InvalidModelError(
+                    f"The model does not take what preprocessing gives for input {spec.name!r}.",
+                    received=f"{array.dtype} {have} from preprocessing",
+                    expected=f"{spec.dtype.name} {want}",
+                )
+        return arrays
+
     def predict(self, arrays: Mapping[str, Array], batch: int = 500) -> dict[str, Floats]:
         """Run the float model on N preprocessed samples."""
         step = tf.function(lambda *tensors: self.call(*tensors))
@@ -71,6 +89,10 @@ def load_model(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Loa
             inputs or outputs.
         TargetError: A dimension other than the batch is not known.
     """
+    if not zipfile.is_zipfile(path):
+        raise InvalidModelError(
+            f"{path.name} is no .keras file.", expected="a file that model.save() wrote"
+        )
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py and json raise a dozen kinds
@@ -105,6 +127,31 @@ def _match(have: list[str], want: Sequence[str], what: str) -> tuple[str, ...]:
     if sorted(have) != sorted(want):
         raise InvalidModelError(f"The model has other {what}.", received=have, expected=list(want))
     return tuple(have)
+
+
+def recurrent_layers(loaded: LoadedModel) -> list[str]:
+    """Return the names of the recurrent layers: LSTM, GRU, SimpleRNN, also inside Bidirectional."""
+    # Private, and the only one that also finds layers of nested models.
+    layers = loaded.model._flatten_layers(include_self=False)
+    return [layer.name for layer in layers if isinstance(layer, keras.layers.RNN)]
+
+
+def unrolled(loaded: LoadedModel) -> LoadedModel:
+    """Return the same model with its recurrent layers unrolled: no loop, no state, same answers."""
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if "unroll" in config:
+            config["unroll"] = True
+        if isinstance(layer, keras.layers.Bidirectional):
+            for side in ("layer", "backward_layer"):
+                if config.get(side):
+                    config[side]["config"]["unroll"] = True
+        return layer.__class__.from_config(config)
+
+    model = keras.models.clone_model(loaded.model, clone_function=clone)
+    model.set_weights(loaded.model.get_weights())
+    return LoadedModel(model, loaded.inputs, loaded.outputs)
 
 
 def freeze(loaded: LoadedModel) -> Any:

@@ -7,10 +7,13 @@ odd graph is a segmentation fault in the converter) is an error message there.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import os
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,13 @@ from runtime.errors import EdgewardError
 
 __all__ = ["main"]
 
+PR_SET_PDEATHSIG = 1
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 
 def main(arguments: list[str]) -> int:
     """Do the job in the work folder and report events; returns the exit code."""
+    _die_with_parent()
     folder = Path(arguments[0])
     with os.fdopen(int(arguments[1]), "w", buffering=1) as events:
 
@@ -61,32 +66,55 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
     specs = {name: InputSpec.from_json(spec, name) for name, spec in job.inputs.items()}
     vocabularies = {name: text.encode() for name, text in job.vocabularies.items()}
 
-    def tensors(path: Path) -> dict[str, Any]:
+    def tensors(path: Path) -> Mapping[str, Any]:
         samples = load_samples(path).named(list(specs), job.outputs)
-        return {
-            name: preprocess_batch(spec, samples.inputs[name], vocabularies)
-            for name, spec in specs.items()
-        }
+        return loaded.check(
+            {
+                name: preprocess_batch(spec, samples.inputs[name], vocabularies)
+                for name, spec in specs.items()
+            }
+        )
 
     tell(stage="load the model")
     loaded = trace.load_model(Path(job.model), list(specs), job.outputs)
     tell(stage="float model on the test split")
     np.savez(folder / FLOAT_OUTPUTS, **loaded.predict(tensors(Path(job.test))))
     calibration = tensors(folder / CALIBRATION)
-    tell(stage="freeze")
-    frozen = proto = None
-    for artifact_id in job.artifacts:
+    recurrent = trace.recurrent_layers(loaded)
+    frozen: dict[bool, Any] = {}
+    proto = None
+    for wanted in job.artifacts:
+        artifact_id = wanted
+        if recurrent and wanted == "onnx-int8":
+            artifact_id = "onnx-dynamic"
+            tell(
+                note="onnx-dynamic instead of onnx-int8: ONNX has no static int8 form of "
+                f"{recurrent[0]}; its weights are int8, its activations are quantised as they come"
+            )
         tell(stage="convert", artifact=artifact_id)
         format_, _, variant_id = artifact_id.partition("-")
         variant = VARIANTS[variant_id]
         if format_ == "tflite":
-            frozen = frozen or trace.freeze(loaded)
-            data = to_tflite.to_tflite(loaded, frozen, variant, calibration)
+            # The calibrator dies of the WHILE loop of a recurrent layer (segmentation fault).
+            unroll = bool(recurrent) and variant.calibrated
+            form = trace.unrolled(loaded) if unroll else loaded
+            if unroll not in frozen:
+                frozen[unroll] = trace.freeze(form)
+            data = to_tflite.to_tflite(form, frozen[unroll], variant, calibration)
         else:
             proto = proto or to_onnx.float_graph(loaded)
             data = to_onnx.to_onnx(proto, variant, calibration)
         (folder / artifact_file(artifact_id)).write_bytes(data)
         tell(made=artifact_id, size=len(data))
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: nobody would read the result."""
+    if sys.platform.startswith("linux"):
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _versions() -> dict[str, str]:

@@ -8,17 +8,86 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runtime.bundle import SUMS, Bundle
-from runtime.errors import EdgewardError
+from runtime.errors import EdgewardError, UsageError
 from runtime.files import fsync_tree, render_sums, sha256_bytes
 
-__all__ = ["previous_release", "write_bundle"]
+__all__ = [
+    "REPORTS",
+    "check_target",
+    "locked",
+    "previous_release",
+    "remove_refusal",
+    "write_bundle",
+]
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+REPORTS = ("report.html", "report.json")
+
+
+def check_target(path: Path) -> None:
+    """Check, before any work, that a bundle may be written to ``path``.
+
+    Raises:
+        UsageError: There is something there that is no bundle, and that replacing it would delete;
+            or its folder cannot be written to.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(
+            "The bundle would replace something that is no folder.",
+            received=path,
+            expected="a bundle, or nothing",
+            fix="name the real folder: --out DIR",
+        )
+    if path.is_dir():
+        names = {entry.name for entry in path.iterdir()}
+        if names and not {SUMS, "manifest.json"} <= names:
+            raise UsageError(
+                "The bundle would replace a folder that is no bundle, and delete what is in it.",
+                received=f"{path} with {', '.join(sorted(names)[:5])}",
+                expected="a bundle, an empty folder, or nothing",
+                fix="choose another folder: --out DIR",
+            )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            "The bundle cannot be written there.",
+            received=f"{path.parent}: {error.strerror}",
+            fix="choose another folder: --out DIR",
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of bundles: one release number is given out once."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_refusal(folder: Path) -> None:
+    """Delete the report of an earlier refusal, and nothing that is not of this project."""
+    if folder.is_dir() and not folder.is_symlink():
+        for name in REPORTS:
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def previous_release(path: Path) -> int:

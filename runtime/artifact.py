@@ -240,7 +240,7 @@ class Artifact:
             self.batch,
             "'static' or 'resizable'",
         )
-        require(self.max_lsb >= 0, f"max_lsb of {self.id}", self.max_lsb, ">= 0")
+        require(0 <= self.max_lsb < 2**31, f"max_lsb of {self.id}", self.max_lsb, "in 0..2^31 - 1")
 
     @property
     def format(self) -> str:

@@ -53,18 +53,22 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(descriptor)
+            # Before fdopen, which refuses a folder with an error of its own.
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidInputError(f"{path.name} is not a regular file.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                # read(n) allocates n bytes at once: a limit of 2 GB there fails on small devices.
+                data = file.read(min(found.st_size, max_bytes) + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise InvalidInputError(
             f"{path.name} cannot be read.",
             received=error.strerror,
             expected="a regular file (no link)",
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidInputError(f"{path.name} is not a regular file.")
-        # read(n) allocates n bytes at once: a limit of 2 GB there fails on a small device.
-        size = os.fstat(descriptor).st_size
-        data = file.read(min(size, max_bytes) + 1)
     if len(data) > max_bytes:
         raise InvalidInputError(f"{path.name} is too large.", expected=f"at most {max_bytes} bytes")
     return data

@@ -6,6 +6,7 @@ bundle's manifest without numpy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 MAX_MANIFEST_BYTES = 1_000_000
 
 
@@ -98,6 +100,9 @@ class Manifest:
             "list of artifacts", ids, "at least one, none twice",
         )  # fmt: skip
         require(self.default in ids, "default artifact", self.default, ids)
+        for name in (*self.inputs, *self.outputs):
+            require(_NAME.fullmatch(name) is not None, "name of an input or output", name,
+                    "letters, digits, '_' and '-', at most 64")  # fmt: skip
         for artifact in self.artifacts:
             for what, tensors, specs in (
                 ("inputs", artifact.inputs, self.inputs),

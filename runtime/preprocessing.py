@@ -26,7 +26,7 @@ from runtime.steps import (
     Tokenize,
 )
 
-__all__ = ["check_raw", "postprocess", "preprocess", "preprocess_batch"]
+__all__ = ["check_raw", "postprocess", "preprocess", "preprocess_batch", "tokenize"]
 
 Vocabularies = Mapping[str, bytes]
 
@@ -160,6 +160,16 @@ def postprocess(steps: Sequence[Step], values: Floats) -> Floats:
     return values
 
 
+def tokenize(text: bytes) -> list[bytes]:
+    """Return the tokens of a UTF-8 text: the ``tokenize`` step alone.
+
+    >>> tokenize("Don't panic:  it's FINE!".encode())
+    [b'dont', b'panic', b'its', b'fine']
+    """
+    # bytes.split() without an argument splits at exactly the ASCII white space of FORMAT.md.
+    return text.translate(_LOWER, _PUNCTUATION).split()
+
+
 def _apply_to_arrays(steps: Sequence[Step], batch: Array, where: str) -> Array:
     for step in steps:
         if isinstance(step, Grayscale):
@@ -231,8 +241,7 @@ def _apply_to_text(
     step: Step, value: Array | bytes | list[bytes], vocabularies: Vocabularies
 ) -> Array | bytes | list[bytes]:
     if isinstance(step, Tokenize) and isinstance(value, bytes):
-        # bytes.split() without an argument splits at exactly the ASCII white space of FORMAT.md.
-        return value.translate(_LOWER, _PUNCTUATION).split()
+        return tokenize(value)
     if isinstance(step, Lookup) and isinstance(value, list):
         if step.vocabulary not in vocabularies:
             raise InvalidBundleError("The vocabulary is missing.", expected=step.vocabulary)

@@ -168,7 +168,7 @@ def selftest(
     if not golden.inputs:
         raise InvalidBundleError(
             "The bundle holds no golden vectors, so nothing can be checked.",
-            fix="convert with test data: python -m convert ... --test test.npz",
+            fix="convert with test data",
         )
     chosen = manifest.artifacts if artifact is None else (manifest.artifact(artifact),)
     if backend is not None and backend not in BACKENDS:

@@ -14,10 +14,27 @@ from runtime.arrays import Array, Floats
 from runtime.errors import InvalidDataError
 from runtime.specs import OutputSpec
 
-__all__ = ["METRIC", "Decoded", "check_targets", "decide", "decode", "evaluate"]
+__all__ = [
+    "MAX_PSNR",
+    "METRIC",
+    "Decoded",
+    "check_targets",
+    "decide",
+    "decode",
+    "evaluate",
+    "psnr",
+]
 
 
-METRIC = {"classification": "accuracy", "binary": "accuracy", "regression": "rmse"}
+# The metric that is judged, per task.
+METRIC = {
+    "classification": "accuracy",
+    "binary": "accuracy",
+    "regression": "rmse",
+    "generation": "psnr",
+}
+# Identical outputs have an infinite ratio, which is no JSON number and no mean.
+MAX_PSNR = 100.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ def check_targets(spec: OutputSpec, targets: Array, classes: int | None = None) 
     Args:
         spec: The output.
         targets: Class indices (integers ``[N]``) for classification and binary; finite numbers
-            for regression.
+            for regression; the float model's own outputs for generation.
         classes: Number of classes; taken from the labels when None.
 
     Returns:
@@ -121,11 +138,11 @@ def evaluate(spec: OutputSpec, outputs: Floats, targets: Array) -> dict[str, flo
         targets: See ``check_targets``.
 
     Returns:
-        Metric name -> value: ``accuracy`` (0..1) or ``rmse`` (unit of the target).
+        Metric name -> value: ``accuracy`` (0..1), with ``auc`` (0..1) for ``binary`` where both
+        classes occur; ``rmse`` (unit of the target); ``psnr`` (dB, at most MAX_PSNR).
 
     Raises:
-        InvalidDataError: Outputs that are not finite or differ in number from the targets, or a
-            task that has no metric without a reference.
+        InvalidDataError: Outputs that are not finite or do not fit the targets.
     """
     if len(outputs) != len(targets) or len(outputs) == 0:
         raise InvalidDataError(
@@ -138,20 +155,48 @@ def evaluate(spec: OutputSpec, outputs: Floats, targets: Array) -> dict[str, flo
         raise InvalidDataError(f"The output for sample {bad} is not finite.")
     if spec.task in ("classification", "binary"):
         classes = outputs.reshape(len(outputs), -1).shape[1]
-        right = decide(spec, outputs) == check_targets(spec, targets, classes)
-        return {"accuracy": float(right.mean())}
+        truth = check_targets(spec, targets, classes)
+        metrics = {"accuracy": float((decide(spec, outputs) == truth).mean())}
+        if spec.task == "binary" and 0 < truth.sum() < len(truth):
+            metrics["auc"] = _auc(outputs.reshape(len(outputs), -1)[:, 0], truth)
+        return metrics
+    wanted = check_targets(spec, targets).reshape(len(outputs), -1)
+    found = outputs.reshape(len(outputs), -1)
+    if wanted.shape != found.shape:
+        raise InvalidDataError(
+            "Outputs and targets differ in shape.",
+            received=f"targets {list(targets.shape)}",
+            expected=list(outputs.shape),
+        )
     if spec.task == "regression":
-        error = outputs.reshape(len(outputs), -1).astype(np.float64)
-        wanted = check_targets(spec, targets).reshape(len(outputs), -1)
-        if wanted.shape != error.shape:
-            raise InvalidDataError(
-                "Outputs and targets differ in shape.",
-                received=f"targets {list(targets.shape)}",
-                expected=list(outputs.shape),
-            )
-        error -= wanted
+        error = found.astype(np.float64) - wanted
         return {"rmse": float(np.sqrt(np.square(error).mean()))}
-    raise InvalidDataError(
-        f"Task {spec.task!r} has no metric of its own.",
-        expected="classification, binary or regression",
-    )
+    return {"psnr": float(psnr(found, wanted).mean())}
+
+
+def psnr(values: Array, reference: Array) -> Array:
+    """Return the peak signal-to-noise ratio of each of N pairs, in dB, at most MAX_PSNR.
+
+    The peak is the range of all reference values together, so that a dark image is not judged
+    more strictly than a bright one.
+
+    Args:
+        values: ``[N, ...]``.
+        reference: The same shape.
+    """
+    wide = reference.astype(np.float64).reshape(len(reference), -1)
+    peak = float(wide.max() - wide.min()) or 1.0
+    error = np.square(values.reshape(len(values), -1) - wide).mean(axis=1)
+    floor = peak**2 * 10 ** (-MAX_PSNR / 10)
+    return 10 * np.log10(peak**2 / np.maximum(error, floor))
+
+
+def _auc(scores: Array, truth: Array) -> float:
+    """Return the area under the ROC curve: the share of pairs in the right order, ties half."""
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks = (last - (counts - 1) / 2)[inverse]
+    positives = int(truth.sum())
+    rank_sum = float(ranks[truth == 1].sum())
+    pairs = positives * (len(truth) - positives)
+    return (rank_sum - positives * (positives + 1) / 2) / pairs

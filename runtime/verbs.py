@@ -80,7 +80,7 @@ def predict(options: argparse.Namespace) -> int:
         )
     results = []
     for text in options.inputs:
-        raw = _read_input(text, manifest, options.invert)
+        raw = _read_input(text, predictor.bundle, options.invert)
         started = time.perf_counter()
         prediction = predictor.predict(raw)
         milliseconds = (time.perf_counter() - started) * 1000
@@ -103,8 +103,8 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_input(text: str, manifest: Manifest, invert: bool) -> Any:
-    (spec,) = manifest.inputs.values()
+def _read_input(text: str, bundle: Bundle, invert: bool) -> Any:
+    ((name, spec),) = bundle.manifest.inputs.items()
     path = Path(text)
     if spec.kind == "text":
         if path.suffix != ".txt":
@@ -123,7 +123,8 @@ def _read_input(text: str, manifest: Manifest, invert: bool) -> Any:
             ) from None
     elif spec.kind == "image":
         raw = read_image(path)
-        _hint_polarity(raw, path, manifest, invert)
+        if not invert:
+            _hint_polarity(raw, path, [sample[name] for sample in bundle.golden().inputs])
     else:
         raise InvalidDataError(
             f"{path} cannot be used.", expected="an .npy file with one raw sample"
@@ -135,14 +136,21 @@ def _read_input(text: str, manifest: Manifest, invert: bool) -> Any:
     return raw
 
 
-def _hint_polarity(raw: Any, path: Path, manifest: Manifest, invert: bool) -> None:
-    """Say so when an image looks like the negative of what the model was trained on."""
-    border = np.concatenate([raw[edge].ravel() for edge in (0, -1)])
-    if not invert and manifest.name.startswith("mnist") and np.median(border) > 192:
+def _hint_polarity(raw: Any, path: Path, known: Sequence[Any]) -> None:
+    """Say so when an image looks like the negative of those that the model was measured on."""
+    if not known:
+        return
+    backgrounds = [_background(image) for image in known]
+    if _background(raw) > 192 and max(backgrounds) < 64:
         say(
-            f"{path}: hint: a light background; models trained on MNIST expect white on black. "
+            f"{path}: hint: the background is light, but dark in the images that this model knows. "
             "If this is dark ink on light paper, add --invert."
         )
+
+
+def _background(image: Any) -> float:
+    """Return the median of the first and the last row."""
+    return float(np.median(np.concatenate([image[edge].ravel() for edge in (0, -1)])))
 
 
 def _describe(decoded: Decoded, manifest: Manifest, name: str, top: int) -> str:

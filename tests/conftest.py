@@ -5,41 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import SUBSET, RunPython, child_environment, python
 
 # Before TensorFlow can be imported by anything: the other way round tflite-runtime 2.14 fails with
 # "ValueError: vector::reserve".
 with contextlib.suppress(ImportError):
     import tflite_runtime.interpreter  # noqa: F401
-
-REPOSITORY = Path(__file__).parents[1]
-SUBSET = REPOSITORY / "train" / "datasets" / "mnist_subset.npz"
-
-RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def child_environment() -> dict[str, str]:
-    """Environment of a subprocess that finds this repository from any folder."""
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    clean = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    return {**clean, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"}
-
-
-def python(*arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter; returns its exit code and both outputs."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env={**child_environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="tflite-runtime 2.14 has no wheel above Python 3.11"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import REPOSITORY, RunPython
+from support import REPOSITORY, RunPython
 
 CLI = (REPOSITORY / "docs" / "cli.md").read_text()
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")

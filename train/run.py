@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
-from runtime.files import fsync_tree, read_regular, write_atomic
+from runtime.files import fsync_tree, is_plain_name, read_regular, write_atomic
 from runtime.samples import Samples, load_samples
 from runtime.specs import InputSpec, OutputSpec, vocabulary_names
 from runtime.strict_json import Fields, dumps, loads
@@ -106,6 +106,13 @@ class RunInfo:
             "run.json",
             ["format_version", *cls.__dataclass_fields__],
         )
+        recipe = read.text("recipe")
+        if not is_plain_name(recipe) or recipe.endswith(".refused"):
+            # It names folders, and NAME.refused is where the report of a refusal goes.
+            raise read.error("recipe", recipe, "a plain name")
+        budget = read.number("budget")
+        if not 0 < budget < 100:
+            raise read.error("budget", budget, "0 < budget < 100")
         if read.integer("format_version") != FORMAT_VERSION:
             raise read.error("format_version", read.raw("format_version"), FORMAT_VERSION)
         dataset = Fields(
@@ -121,7 +128,7 @@ class RunInfo:
             of_split = Fields(values, f"run.json.metrics.{split}", values)
             metrics[split] = {name: of_split.number(name) for name in values}
         return cls(
-            recipe=read.text("recipe"),
+            recipe=recipe,
             seed=read.integer("seed"),
             hyperparameters=read.mapping("hyperparameters"),
             dataset=DatasetInfo(
@@ -139,7 +146,7 @@ class RunInfo:
                 for name, item in read.mapping("outputs").items()
             },
             metrics=metrics,
-            budget=read.number("budget"),
+            budget=budget,
             device=read.string_map("device"),
             versions=read.string_map("versions"),
             wall_time_s=read.number("wall_time_s"),

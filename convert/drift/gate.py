@@ -112,7 +112,8 @@ def required_samples(counts: PairedCounts, budget: float) -> int | None:
 
     def fits(samples: int) -> bool:
         factor = samples / counts.samples
-        scaled = PairedCounts(samples, round(counts.lost * factor), round(counts.gained * factor))
+        lost = min(samples, round(counts.lost * factor))
+        scaled = PairedCounts(samples, lost, min(samples - lost, round(counts.gained * factor)))
         return tango_upper_bound(scaled) <= budget
 
     high = counts.samples

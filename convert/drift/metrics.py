@@ -1,38 +1,31 @@
-"""The numbers behind a verdict: paired counts, flips, per-class drop, calibration error."""
+"""Drift of one output, per task: the numbers behind a verdict.
+
+A missing or impossible metric raises; it never reads as a drift of zero.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from convert.drift.bootstrap import upper_bound
 from convert.drift.gate import PairedCounts, judge, required_samples
 from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError, TargetError
+from runtime.errors import InvalidDataError
 from runtime.specs import OutputSpec
-from runtime.tasks import METRIC, check_targets, decide, evaluate
+from runtime.tasks import MAX_PSNR, METRIC, check_targets, decide, evaluate, psnr
 
-__all__ = ["OutputDrift", "measure_drift"]
+__all__ = ["Decisions", "OutputDrift", "measure_drift"]
 
 CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
-class OutputDrift:
-    """Drift of one output of one artifact in one runtime.
+class Decisions:
+    """What is known beside the drop where the output is a decision.
 
     Attributes:
-        output: Name of the output.
-        task: Its task.
-        metric: Name of the metric.
-        reference: The float model's metric.
-        value: The artifact's.
-        drop: Reference minus value.
-        upper_bound: One-sided 95 % upper bound of the drop.
-        budget: Largest upper bound allowed.
-        samples: Number of samples.
-        verdict: ``pass``, ``refused`` or ``inconclusive``.
-        needed: Samples that would be enough when inconclusive, else None.
         lost: Samples that only the float model has right.
         gained: Samples that only the artifact has right.
         flip_rate: Share of samples with another decision, right or wrong.
@@ -46,17 +39,6 @@ class OutputDrift:
         reference_confusion: The float model's.
     """
 
-    output: str
-    task: str
-    metric: str
-    reference: float
-    value: float
-    drop: float
-    upper_bound: float
-    budget: float
-    samples: int
-    verdict: str
-    needed: int | None
     lost: int
     gained: int
     flip_rate: float
@@ -67,6 +49,40 @@ class OutputDrift:
     reference_auc: float | None
     confusion: list[list[int]]
     reference_confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class OutputDrift:
+    """Drift of one output of one artifact in one runtime.
+
+    Attributes:
+        output: Name of the output.
+        task: Its task.
+        metric: Name of the metric.
+        reference: The float model's metric; for ``psnr`` that of the float model with itself.
+        value: The artifact's.
+        drop: How much worse the artifact is: difference of accuracies, ratio of errors minus 1,
+            or dB lost.
+        upper_bound: One-sided 95 % upper bound of the drop.
+        budget: Largest upper bound allowed.
+        samples: Number of samples.
+        verdict: ``pass``, ``refused`` or ``inconclusive``.
+        needed: Samples that would be enough when inconclusive, else None.
+        decisions: More about classification and binary outputs, else None.
+    """
+
+    output: str
+    task: str
+    metric: str
+    reference: float
+    value: float
+    drop: float
+    upper_bound: float
+    budget: float
+    samples: int
+    verdict: str
+    needed: int | None = None
+    decisions: Decisions | None = field(default=None)
 
 
 def measure_drift(
@@ -88,15 +104,8 @@ def measure_drift(
         budget: Largest upper bound of the drop that is allowed.
 
     Raises:
-        InvalidDataError: Arrays that do not fit, or values that are not finite: a missing metric
-            never reads as a drift of 0.
-        TargetError: A task whose drift this version cannot measure.
+        InvalidDataError: Arrays that do not fit, or values that are not finite.
     """
-    if spec.task not in ("classification", "binary"):
-        raise TargetError(
-            f"The drift of task {spec.task!r} cannot be measured by this version.",
-            expected="classification or binary",
-        )
     if reference.shape != values.shape:
         raise InvalidDataError(
             "The artifact's outputs have another shape than the float model's.",
@@ -104,9 +113,59 @@ def measure_drift(
             expected=list(reference.shape),
         )
     metric = METRIC[spec.task]
-    before = evaluate(spec, reference, targets)[metric]
-    after = evaluate(spec, values, targets)[metric]
-    classes = 2 if spec.task == "binary" else reference.reshape(len(reference), -1).shape[1]
+    before = evaluate(spec, reference, targets)
+    after = evaluate(spec, values, targets)
+    if spec.task in ("classification", "binary"):
+        return _of_decisions(output, spec, reference, values, targets, budget)
+    if spec.task == "regression":
+        drop, bound = _ratio_of_errors(reference, values, targets)
+        was, now = before[metric], after[metric]
+    else:
+        # Pairs from the same input: the float model's own image is the one to match.
+        each = psnr(values, reference)
+        was, now = MAX_PSNR, float(each.mean())
+        drop = was - now
+        bound = upper_bound(MAX_PSNR - each[:, None], lambda means: means[:, 0])
+    verdict = "pass" if bound <= budget else "refused" if drop > budget else "inconclusive"
+    return OutputDrift(
+        output, spec.task, metric, was, now, drop, bound, budget, len(values), verdict
+    )
+
+
+def _ratio_of_errors(reference: Floats, values: Floats, targets: Array) -> tuple[float, float]:
+    """Return the ratio of root mean squared errors minus 1, and its upper bound."""
+    wanted = targets.reshape(len(targets), -1).astype(np.float64)
+    errors = np.stack(
+        [np.square(v.reshape(len(v), -1) - wanted).mean(axis=1) for v in (reference, values)],
+        axis=1,
+    )
+    # A perfect float model has no error to be a multiple of; half a float32 step stands for it.
+    floor = (np.finfo(np.float32).eps * max(1.0, float(np.abs(wanted).max()))) ** 2
+
+    def ratio(means: Array) -> Array:
+        return np.sqrt(np.maximum(means[:, 1], floor) / np.maximum(means[:, 0], floor)) - 1
+
+    return float(ratio(errors.mean(axis=0)[None])[0]), upper_bound(errors, ratio)
+
+
+def _of_decisions(
+    output: str,
+    spec: OutputSpec,
+    reference: Floats,
+    values: Floats,
+    targets: Array,
+    budget: float,
+) -> OutputDrift:
+    before, after = (evaluate(spec, v, targets) for v in (reference, values))
+    binary = spec.task == "binary"
+    width = reference.reshape(len(reference), -1).shape[1]
+    if spec.labels is not None and not binary and len(spec.labels) != width:
+        raise InvalidDataError(
+            f"Output {output!r} does not have as many values as there are labels.",
+            received=f"{width} values",
+            expected=f"{len(spec.labels)} labels",
+        )
+    classes = 2 if binary else reference.reshape(len(reference), -1).shape[1]
     truth = check_targets(spec, targets, classes)
     decided_before, decided_after = decide(spec, reference), decide(spec, values)
     right_before, right_after = decided_before == truth, decided_after == truth
@@ -116,31 +175,37 @@ def measure_drift(
         int(np.count_nonzero(~right_before & right_after)),
     )
     bound, verdict = judge(counts, budget)
-    binary = spec.task == "binary"
+    unseen = classes - len(np.unique(truth))
+    if unseen and verdict == "pass":
+        # What happens to a class that no sample has is unknown: an artifact that always gives the
+        # only class of a test split would be perfect.
+        verdict = "inconclusive"
     return OutputDrift(
         output=output,
         task=spec.task,
-        metric=metric,
-        reference=before,
-        value=after,
+        metric=METRIC[spec.task],
+        reference=before["accuracy"],
+        value=after["accuracy"],
         drop=counts.drop,
         upper_bound=bound,
         budget=budget,
         samples=counts.samples,
         verdict=verdict,
-        needed=required_samples(counts, budget) if verdict == "inconclusive" else None,
-        lost=counts.lost,
-        gained=counts.gained,
-        flip_rate=float(np.mean(decided_before != decided_after)),
-        per_class_drop=_per_class(spec, truth, right_before, right_after, classes),
-        calibration_error=_calibration_error(values, right_after, decided_after, binary),
-        reference_calibration_error=_calibration_error(
-            reference, right_before, decided_before, binary
+        needed=required_samples(counts, budget) if bound > budget else None,
+        decisions=Decisions(
+            lost=counts.lost,
+            gained=counts.gained,
+            flip_rate=float(np.mean(decided_before != decided_after)),
+            per_class_drop=_per_class(spec, truth, right_before, right_after, classes),
+            calibration_error=_calibration_error(values, right_after, decided_after, binary),
+            reference_calibration_error=_calibration_error(
+                reference, right_before, decided_before, binary
+            ),
+            auc=after.get("auc"),
+            reference_auc=before.get("auc"),
+            confusion=_confusion(truth, decided_after, classes),
+            reference_confusion=_confusion(truth, decided_before, classes),
         ),
-        auc=_auc(values, truth) if binary else None,
-        reference_auc=_auc(reference, truth) if binary else None,
-        confusion=_confusion(truth, decided_after, classes),
-        reference_confusion=_confusion(truth, decided_before, classes),
     )
 
 
@@ -163,24 +228,12 @@ def _calibration_error(values: Floats, right: Array, decided: Array, binary: boo
         return None
     positive = flat[:, 0]
     confidence = np.where(decided == 1, positive, 1 - positive) if binary else flat.max(axis=1)
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     error = 0.0
     for index in np.unique(bins):
         mine = bins == index
         error += mine.mean() * abs(right[mine].mean() - confidence[mine].mean())
     return float(error)
-
-
-def _auc(values: Floats, truth: Array) -> float | None:
-    """Return the area under the ROC curve, from the Mann-Whitney statistic."""
-    from scipy.stats import mannwhitneyu
-
-    flat = values.reshape(len(values), -1)[:, 0]
-    positives, negatives = flat[truth == 1], flat[truth == 0]
-    if len(positives) == 0 or len(negatives) == 0:
-        return None
-    statistic = mannwhitneyu(positives, negatives, method="asymptotic").statistic
-    return float(statistic / (len(positives) * len(negatives)))
 
 
 def _confusion(truth: Array, decided: Array, classes: int) -> list[list[int]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RunPython
 from damage import break_artifact
+from support import RunPython
 
 from convert.drift.metrics import OutputDrift, measure_drift
 from runtime.artifact import Artifact
@@ -70,7 +70,8 @@ def test_artifact_keeps_accuracy_on_real_mnist(
 def test_damaged_artifact_is_refused(opened: Bundle, test_split: Samples, artifact_id: str) -> None:
     drift = drift_of(opened, artifact_id, test_split, damaged=True)
     assert drift.verdict == "refused"
-    assert drift.lost > drift.gained
+    assert drift.decisions is not None
+    assert drift.decisions.lost > drift.decisions.gained
 
 
 def test_float_accuracy_is_the_one_that_training_noted(

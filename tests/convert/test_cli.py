@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import RunPython
+from support import RunPython
 
 from runtime.samples import Samples, load_samples, save_samples
 
@@ -136,7 +136,7 @@ def test_what_would_be_a_drift_of_zero_is_caught_by_reproducing_the_metric(
     done = run_python("-m", "convert", "--int8", "--max-drop", "0.015", "--format", "tflite")
     assert done.returncode == 5, done.stderr
     assert "does not give the accuracy that training noted" in done.stderr
-    assert not (own_run.parents[2] / "bundles").exists()
+    assert list((own_run.parents[2] / "bundles").glob("*")) == []
 
 
 def test_second_conversion_grows_the_release_and_prints_one_json_object(
@@ -190,7 +190,9 @@ def test_time_out_is_an_error_with_the_stage(own_run: Path, run_python: RunPytho
     [
         ((), 2, "--int8 or --fp32"),
         (("--int8", "--format", "tflite,core-ml"), 2, "core-ml"),
-        (("--int8", "--max-drop", "2"), 2, "0 < X < 1"),
+        (("--int8", "--max-drop", "-1"), 2, "0 < X < 100"),
+        (("--int8", "--max-drop", "nan"), 2, "0 < X < 100"),
+        (("--int8", "--timeout", "0"), 2, "seconds > 0"),
         (("no/such/run", "--int8"), 5, "no such run"),
         (("--int8",), 5, "no finished run"),
         (("--no-such-option",), 2, "unrecognized"),
@@ -204,6 +206,67 @@ def test_wrong_requests_are_explained(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def edited(**changes: Any) -> Callable[[Path], None]:
+    def apply(run: Path) -> None:
+        info = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps({**info, **changes}))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (edited(recipe="../../../elsewhere"), "plain name"),
+        (edited(recipe="mnist.refused"), "plain name"),
+        (edited(budget=-1), "budget"),
+        (edited(metrics={}), "no metrics"),
+        (lambda run: change(run, "test", lambda x, y: (x[:1000], y[:1000])), "1500, as run.json"),
+        (lambda run: (run / "model.keras").write_bytes(b"\x89HDF no zip"), "no .keras file"),
+    ],
+    ids=["recipe", "recipe.refused", "budget", "metrics", "test split", "model"],
+)
+def test_tampered_run_is_refused(
+    own_run: Path, run_python: RunPython, damage: Any, words: str, tmp_path: Path
+) -> None:
+    damage(own_run)
+    done = run_python("-m", "convert", own_run, "--int8", "--max-drop", "0.015")
+    assert done.returncode == 5, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "bundles").glob("*"))
+
+
+def test_preprocessing_that_does_not_fit_the_model_names_both_shapes(
+    own_run: Path, run_python: RunPython
+) -> None:
+    info = json.loads((own_run / "run.json").read_text())
+    steps = info["inputs"]["image"]["preprocessing"]
+    (resize,) = [step for step in steps if step["step"] == "resize_bilinear"]
+    resize["height"] = 14
+    (own_run / "run.json").write_text(json.dumps(info))
+    done = run_python("-m", "convert", "--int8", "--max-drop", "0.015")
+    assert done.returncode == 5, done.stderr
+    assert "[14, 28, 1] from preprocessing" in done.stderr
+
+
+def test_runs_are_never_replaced_by_a_bundle(own_run: Path, run_python: RunPython) -> None:
+    before = fingerprint(own_run)
+    done = run_python("-m", "convert", "--int8", "--out", "runs")
+    assert done.returncode == 2, done.stderr
+    assert "no bundle" in done.stderr
+    assert fingerprint(own_run) == before
+
+
+def test_folder_that_cannot_be_written_is_found_before_the_work(
+    own_run: Path, run_python: RunPython, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run_python("-m", "convert", "--int8", "--out", "file")
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr
 
 
 def test_unfinished_run_is_refused(own_run: Path, run_python: RunPython) -> None:

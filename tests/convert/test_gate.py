@@ -78,6 +78,18 @@ def test_no_number_of_samples_helps_when_the_drop_is_the_budget() -> None:
     assert required_samples(PairedCounts(1000, 10, 5), 0.005) is None
 
 
+@pytest.mark.parametrize(
+    ("counts", "budget"),
+    [((10, 5, 5), 0.2), ((2, 1, 1), 0.4), ((4, 2, 2), 0.4), ((3, 1, 2), 0.001)],
+)
+def test_required_samples_of_tiny_sets_are_a_number(
+    counts: tuple[int, int, int], budget: float
+) -> None:
+    needed = required_samples(PairedCounts(*counts), budget)
+    assert needed is not None
+    assert needed >= counts[0]
+
+
 def test_impossible_counts_are_refused() -> None:
     for counts in ((0, 0, 0), (10, -1, 0), (10, 6, 6)):
         with pytest.raises(InvalidDataError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from convert.lint import describe
 from runtime.bundle import Bundle
@@ -48,6 +50,36 @@ def test_int8_that_is_not_smaller_is_refused(files: dict[str, bytes]) -> None:
     describe("tflite-int8", data, len(data) + 1)
     with pytest.raises(TargetError, match="not smaller"):
         describe("tflite-int8", data, len(data))
+
+
+def test_weights_of_an_lstm_left_in_float_are_seen_behind_other_ops() -> None:
+    """onnxruntime's static quantiser leaves the weights of an LSTM in float32."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": generator.random((32, 4)).astype(np.float32),
+        "r": generator.random((1, 32, 8)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", ["w", "axes"], ["w1"]),
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("LSTM", ["d", "w1", "r"], ["y"], hidden_size=8),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lstm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [5, 1, 1, 8])],
+        [
+            *(numpy_helper.from_array(value, name) for name, value in weights.items()),
+            numpy_helper.from_array(np.array([0], np.int64), "axes"),
+            numpy_helper.from_array(np.array(0.01, np.float32), "scale"),
+            numpy_helper.from_array(np.array(0, np.uint8), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(TargetError, match=r"'w' is float32.*'r' is float32"):
+        describe("onnx-int8", model.SerializeToString(), None)
 
 
 @pytest.mark.parametrize("artifact_id", ["tflite-int8", "onnx-int8"])

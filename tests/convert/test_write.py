@@ -10,12 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import child_environment
+from support import child_environment
 
 from convert import write
-from convert.write import previous_release, write_bundle
+from convert.write import (
+    REPORTS,
+    check_target,
+    previous_release,
+    remove_refusal,
+    write_bundle,
+)
 from runtime.bundle import SUMS, Bundle
-from runtime.errors import InvalidBundleError
+from runtime.errors import InvalidBundleError, UsageError
 
 
 @pytest.fixture
@@ -64,6 +70,32 @@ def test_reader_finds_the_previous_bundle_between_two_renames(
     Bundle.open(tmp_path / "mnist").verify()
     write_bundle(tmp_path / "mnist", files)
     assert names(tmp_path) == ["mnist"]
+
+
+def test_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path, bundle: Path) -> None:
+    """`--out runs` would put the bundle where the runs of the recipe are."""
+    runs = tmp_path / "runs" / "mnist_cnn"
+    (runs / "001").mkdir(parents=True)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(bundle)
+    for path in (runs, tmp_path / "file", tmp_path / "link"):
+        with pytest.raises(UsageError, match="would replace"):
+            check_target(path)
+    check_target(bundle)
+    check_target(tmp_path / "new" / "mnist")
+    (tmp_path / "empty").mkdir()
+    check_target(tmp_path / "empty")
+
+
+def test_report_of_a_refusal_is_removed_but_no_file_of_the_user(tmp_path: Path) -> None:
+    for name, kept in (("a.refused", []), ("b.refused", ["notes.txt"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in (*REPORTS, *kept):
+            (folder / file).write_text("x")
+        remove_refusal(folder)
+        assert folder.exists() == bool(kept)
+        assert not kept or names(folder) == kept
 
 
 def test_killed_writers_leave_a_whole_bundle(bundle: Path, tmp_path: Path) -> None:

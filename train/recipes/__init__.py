@@ -27,6 +27,5 @@ def load_recipe(name: str) -> Recipe:
             expected=", ".join(NAMES),
             fix=f"python -m train {close[0]}" if close else "python -m train --list",
         )
-    recipe = importlib.import_module(f"train.recipes.{name}").RECIPE
-    assert isinstance(recipe, Recipe)  # noqa: S101  (our own module, for the type checker)
+    recipe: Recipe = importlib.import_module(f"train.recipes.{name}").RECIPE
     return recipe

@@ -1,0 +1,90 @@
+"""The path first: the float model must give the metric that training noted.
+
+Compared with each other, float model and artifact are both wrong in the same way when the
+preprocessing, the labels or the layout are: a drift of zero. So the float model is compared with
+what training saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from convert.report import Reproduction
+from convert.source import Source
+from runtime.arrays import Floats
+from runtime.errors import InvalidModelError, ReproductionError
+from runtime.preprocessing import postprocess
+from runtime.tasks import METRIC, evaluate
+
+__all__ = ["float_values", "reproduce"]
+
+# The float model on another machine or TensorFlow version: far above what rounding costs (more
+# than 100 dB seen), far below what a wrong preprocessing gives (less than 30 dB).
+SAME_PSNR = 60.0
+
+
+def float_values(path: Path, source: Source) -> dict[str, Floats]:
+    """Read the float model's outputs on the test split and postprocess them.
+
+    Raises:
+        InvalidModelError: An output is not finite.
+    """
+    with np.load(path, allow_pickle=False) as outputs:
+        values = {
+            name: postprocess(spec.postprocessing, outputs[name])
+            for name, spec in source.outputs.items()
+        }
+    for name, array in values.items():
+        if not np.isfinite(array).all():
+            raise InvalidModelError(f"The float model's output {name!r} is not finite.")
+    return values
+
+
+def reproduce(source: Source, values: Mapping[str, Floats]) -> dict[str, Reproduction]:
+    """Check that the float model gives the run's metric on the test split.
+
+    Args:
+        source: The run's data and metrics.
+        values: Output name -> the float model's values on the test split.
+
+    Raises:
+        ReproductionError: It does not, or there is no metric to reproduce.
+    """
+    found: dict[str, Reproduction] = {}
+    for name, spec in source.outputs.items():
+        metric = METRIC[spec.task]
+        if metric not in source.expected or name not in source.test.targets:
+            raise ReproductionError(
+                f"There is nothing to reproduce for output {name!r}.",
+                received=f"{sorted(source.expected)}, targets {sorted(source.test.targets)}",
+                expected=f"{metric} of the test split in run.json, and out/{name} in test.npz",
+            )
+        measured = evaluate(spec, values[name], source.test.targets[name])[metric]
+        expected, samples = source.expected[metric], len(source.test)
+        if not _same(metric, expected, measured, samples):
+            raise ReproductionError(
+                f"The float model, fed through the bundle's preprocessing, does not give the "
+                f"{metric} that training noted for output {name!r}.",
+                received=f"{measured:.4f} on {samples} test samples",
+                expected=f"{expected:.4f}, within {_TOLERANCE[metric]}",
+                fix="preprocessing, labels or model of the run were changed after training: "
+                "check inputs and preprocessing in run.json and the targets in test.npz, "
+                "or train again",
+            )
+        found[name] = Reproduction(metric, expected, measured, samples)
+    return found
+
+
+_TOLERANCE = {"accuracy": "one sample", "rmse": "0.01 %", "psnr": f"{SAME_PSNR:.0f} dB or more"}
+
+
+def _same(metric: str, expected: float, measured: float, samples: int) -> bool:
+    if metric == "accuracy":
+        # Half a sample more, against rounding in the two divisions.
+        return abs(measured - expected) <= 1.5 / samples
+    if metric == "psnr":
+        return measured >= min(expected, SAME_PSNR)
+    return abs(measured - expected) <= 1e-4 * abs(expected)
