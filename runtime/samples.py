@@ -148,7 +148,14 @@ def load_samples(path: Path | str) -> Samples:
             received=f"{type(error).__name__}: {error}",
             expected="arrays under 'in/NAME' and 'out/NAME' (or 'x' and 'y'), no pickles",
         ) from None
-    return _from_arrays(arrays, path.name)
+    try:
+        return _from_arrays(arrays, path.name)
+    except InvalidDataError as error:
+        if path.name in error.message:
+            raise
+        raise InvalidDataError(
+            f"{path.name}: {error.message}", received=error.received, expected=error.expected
+        ) from None
 
 
 def _from_arrays(arrays: dict[str, Array], where: str) -> Samples:

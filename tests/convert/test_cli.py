@@ -85,7 +85,7 @@ def test_zero_calibration_is_refused_with_the_cause_and_the_old_bundle_stays(
     ("damage", "words"),
     [
         (lambda run: change(run, "calibration", with_nan), ("sample 17", "nan", "[3, 4, 0]")),
-        (empty, ("empty", "0 samples")),
+        (empty, ("calibration.npz", "empty", "0 samples")),
         (
             lambda run: change(run, "calibration", lambda x, y: (np.repeat(x, 2, axis=3), y)),
             ("sample 0", "channels", "2"),
