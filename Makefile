@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
-.PHONY: help demo test check lint fast slow ci venv format clean
+.PHONY: help demo test check fast slow floors ci venv format clean
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,9 @@ fast: venv
 
 slow: venv ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+floors: venv ## train every recipe in full and check the accuracy it promises (about 20 minutes)
+	$(BIN)/python -m pytest -m floor
 
 ci: ## what CI runs: make test, the slow tests, the demo
 	bash scripts/ci.sh

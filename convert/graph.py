@@ -60,7 +60,7 @@ class Graph:
     Attributes:
         inputs: Its input tensors.
         outputs: Its output tensors.
-        tensors: All tensors of all subgraphs.
+        tensors: The tensors of all subgraphs that an op reads or writes.
         ops: Builtin ops with their versions, sorted, each once.
         custom_ops: Names of custom ops (``Flex...`` runs TensorFlow).
         min_runtime: Lowest TensorFlow Lite version that holds the ops, as the converter wrote it.
@@ -106,13 +106,18 @@ def read_graph(data: bytes) -> Graph:
     edges: dict[str, tuple[GraphTensor, ...]] = {}
     for number, subgraph in enumerate(model.subgraphs):
         readers: dict[int, list[str]] = {}
+        # Tensors that no op reads or writes are no values: the intermediates of a fused LSTM only
+        # carry its scales.
+        values = {int(i) for i in (*subgraph.inputs, *subgraph.outputs)}
         for operator in subgraph.operators or []:
             for index in operator.inputs if operator.inputs is not None else []:
                 readers.setdefault(int(index), []).append(_op_name(model, operator))
+            values.update(int(i) for i in operator.outputs)
+        values.update(readers)
         local = [
             _tensor(model, tensor, readers.get(i, [])) for i, tensor in enumerate(subgraph.tensors)
         ]
-        tensors.extend(local)
+        tensors.extend(tensor for i, tensor in enumerate(local) if i in values)
         if number == 0:
             edges = {
                 "inputs": tuple(local[i] for i in subgraph.inputs),

@@ -24,7 +24,7 @@ from runtime.predictor import Runner
 from runtime.samples import Samples
 from runtime.selftest import lsb_difference
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "describe_artifact", "measure"]
 
 # Kernel sets of one runtime that another build or processor may use.
 OTHER_KERNELS = ("no-delegate", "reference")
@@ -70,10 +70,9 @@ class Measured:
 
 
 def measure(
-    artifact_id: str,
-    file: str,
+    artifact: Artifact,
     data: bytes,
-    description: Description,
+    nodes: int,
     source: Source,
     float_values: Mapping[str, Floats],
     golden: Samples,
@@ -82,10 +81,9 @@ def measure(
     """Measure one artifact.
 
     Args:
-        artifact_id: Its id.
-        file: Its name in the bundle.
+        artifact: What ``describe_artifact`` gave.
         data: The file.
-        description: What the lint read from it.
+        nodes: Size of its graph, for the report.
         source: The model's data and specs.
         float_values: Output name -> the float model's values on the test split.
         golden: The golden inputs.
@@ -95,11 +93,10 @@ def measure(
         MissingExtraError: No runtime for the format is installed.
         TargetError: No installed runtime can run it.
     """
-    names = available_backends(artifact_id.partition("-")[0])
+    names = available_backends(artifact.format)
     if not names:
-        raise MissingExtraError(f"An interpreter to measure {artifact_id}", "litert,onnx")
-    artifact = _describe(artifact_id, file, data, description)
-    batch = "resizable"
+        raise MissingExtraError(f"An interpreter to measure {artifact.id}", "litert,onnx")
+    batch = artifact.batch
     runners: dict[str, Runner] = {}
     unusable: dict[str, str] = {}
     for name in names:
@@ -110,11 +107,11 @@ def measure(
             unusable[name] = str(error)
             continue
         runners[name] = runner
-        if not _resizes(runner, golden):
+        if batch == "resizable" and not _resizes(runner, golden):
             batch = "static"
     if not runners:
         raise TargetError(
-            f"No installed runtime can run {artifact_id}.", received=" | ".join(unusable.values())
+            f"No installed runtime can run {artifact.id}.", received=" | ".join(unusable.values())
         )
     artifact = replace(artifact, batch=batch)
     runners = {name: _runner(artifact, data, name, source) for name in runners}
@@ -133,7 +130,7 @@ def measure(
         ]
         expected.append(
             Expected(
-                artifact_id,
+                artifact.id,
                 runner.backend.runtime,
                 runner.backend.version,
                 _one_by_one(runner, golden),
@@ -146,14 +143,25 @@ def measure(
     ]
     seen = _largest_difference(outputs)
     seen = max(seen, _largest_difference([*(dict(e.outputs) for e in expected), *others]))
-    measured = Measured(artifact, data, drifts, unusable, expected, description.nodes)
+    measured = Measured(artifact, data, drifts, unusable, expected, nodes)
     return replace(
         measured,
         artifact=replace(artifact, max_lsb=seen, drift=_for_manifest(measured)),
     )
 
 
-def _describe(artifact_id: str, file: str, data: bytes, description: Description) -> Artifact:
+def describe_artifact(
+    artifact_id: str, file: str, data: bytes, description: Description, *, stateful: bool
+) -> Artifact:
+    """Describe an artifact before it is measured.
+
+    Args:
+        artifact_id: Its id.
+        file: Its name in the bundle.
+        data: The file.
+        description: What the lint read from it.
+        stateful: Whether it keeps state between invocations; then its batch is static.
+    """
     return Artifact(
         id=artifact_id,
         file=file,
@@ -164,8 +172,8 @@ def _describe(artifact_id: str, file: str, data: bytes, description: Description
         outputs=description.outputs,
         ops=description.ops,
         min_runtime=description.min_runtime,
-        batch="resizable",
-        stateful=False,
+        batch="static" if stateful else "resizable",
+        stateful=stateful,
         max_lsb=0,
         drift=(),
     )

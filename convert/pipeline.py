@@ -14,7 +14,7 @@ from convert.child import run_worker
 from convert.goldens import choose_golden
 from convert.job import CALIBRATION, FLOAT_OUTPUTS, Job, artifact_file
 from convert.lint import describe
-from convert.measure import Measured, measure
+from convert.measure import Measured, describe_artifact, measure
 from convert.refusal import accepted, reason, refused
 from convert.report import ArtifactReport, ConversionReport
 from convert.reproduce import float_values, reproduce
@@ -115,14 +115,15 @@ def convert(
             progress(f"float model reproduces {output}: {r.metric} {r.measured:.4f}")
         golden = choose_golden(opened, values)
         measured: list[Measured] = []
-        for artifact_id in conversion.made:
+        for artifact_id, stateful in conversion.made.items():
             progress(f"measuring {artifact_id} on {len(opened.test):,} test samples")
             file = artifact_file(artifact_id)
             data = (folder / file).read_bytes()
             twin = next((m for m in measured if m.artifact.id == _twin(artifact_id)), None)
             description = describe(artifact_id, data, twin.artifact.size if twin else None)
+            artifact = describe_artifact(artifact_id, file, data, description, stateful=stateful)
             measured.append(
-                measure(artifact_id, file, data, description, opened, values, golden, budget)
+                measure(artifact, data, description.nodes, opened, values, golden, budget)
             )
     doubts = suspicions(opened, chosen)
     notes = conversion.notes + [
@@ -190,9 +191,9 @@ def _twin(artifact_id: str) -> str:
 
 @dataclass
 class _Conversion:
-    """What the worker reported: ids made, package versions, and what the user should know."""
+    """What the worker reported: ids made (and whether stateful), notes, package versions."""
 
-    made: list[str] = field(default_factory=list)
+    made: dict[str, bool] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -212,7 +213,7 @@ def _convert_all(
 
     def on_event(event: dict[str, Any]) -> None:
         if "made" in event:
-            result.made.append(event["made"])
+            result.made[event["made"]] = event["stateful"]
             progress(f"made {event['made']}: {event['size']:,} bytes")
         elif "note" in event:
             result.notes.append(event["note"])

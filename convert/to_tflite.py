@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from convert.fused_lstm import save_fused
 from convert.graph import canonicalise
 from convert.trace import LoadedModel
 from convert.variants import INT8, Variant
 from runtime.arrays import Array
 from runtime.errors import TargetError
 
-__all__ = ["to_tflite"]
+__all__ = ["to_tflite", "to_tflite_fused"]
 
 
 def to_tflite(
@@ -34,7 +36,51 @@ def to_tflite(
     Raises:
         TargetError: The model needs an op that TFLite does not have.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    data = _convert(
+        tf.lite.TFLiteConverter.from_concrete_functions([frozen]), loaded, variant, samples
+    )
+    # The converter names inputs after the arguments and outputs Identity, Identity_1, ... in the
+    # order in which the frozen function gives them, which is sorted by name.
+    outputs = [tensor.name.split(":")[0] for tensor in frozen.outputs]
+    inputs = [tensor.name.split(":")[0] for tensor in frozen.inputs]
+    return canonicalise(
+        data,
+        dict(zip(inputs, loaded.inputs, strict=True)),
+        dict(zip(outputs, sorted(loaded.outputs), strict=True)),
+    )
+
+
+def to_tflite_fused(
+    loaded: LoadedModel, folder: Path, variant: Variant, samples: Mapping[str, Array]
+) -> bytes:
+    """Convert one variant of a model whose LSTM layers become fused ops.
+
+    Args:
+        loaded: A model that ``fused_lstm.can_fuse``.
+        folder: An empty folder for the SavedModel.
+        variant: How to quantise.
+        samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+
+    Returns:
+        A TFLite file with a static batch of 1 that keeps state between invocations.
+
+    Raises:
+        TargetError: The model needs an op that TFLite does not have.
+    """
+    fused = save_fused(loaded, folder)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    data = _convert(converter, fused, variant, samples)
+    names = sorted(loaded.outputs)
+    return canonicalise(
+        data,
+        {f"serving_default_{name}:0": name for name in loaded.inputs},
+        {f"StatefulPartitionedCall:{i}": name for i, name in enumerate(names)},
+    )
+
+
+def _convert(
+    converter: Any, loaded: LoadedModel, variant: Variant, samples: Mapping[str, Array]
+) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if variant is INT8:
 
@@ -50,22 +96,14 @@ def to_tflite(
             converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
     try:
-        data = converter.convert()
+        data: bytes = converter.convert()
     except Exception as error:  # the converter's error classes are private
         raise TargetError(
             f"TFLite cannot hold this model as {variant.id}.",
             received=_essence(str(error)),
             fix="replace the layer named above by one with TFLite builtin ops",
         ) from None
-    # The converter names inputs after the arguments and outputs Identity, Identity_1, ... in the
-    # order in which the frozen function gives them, which is sorted by name.
-    outputs = [tensor.name.split(":")[0] for tensor in frozen.outputs]
-    inputs = [tensor.name.split(":")[0] for tensor in frozen.inputs]
-    return canonicalise(
-        data,
-        dict(zip(inputs, loaded.inputs, strict=True)),
-        dict(zip(outputs, sorted(loaded.outputs), strict=True)),
-    )
+    return data
 
 
 def _essence(text: str) -> str:

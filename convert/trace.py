@@ -149,7 +149,7 @@ def unrolled(loaded: LoadedModel) -> LoadedModel:
                     config[side]["config"]["unroll"] = True
         return layer.__class__.from_config(config)
 
-    model = keras.models.clone_model(loaded.model, clone_function=clone)
+    model = keras.models.clone_model(loaded.model, clone_function=clone, recursive=True)
     model.set_weights(loaded.model.get_weights())
     return LoadedModel(model, loaded.inputs, loaded.outputs)
 

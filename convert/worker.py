@@ -58,6 +58,7 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
     import numpy as np
 
     from convert import to_onnx, to_tflite, trace
+    from convert.fused_lstm import can_fuse
     from convert.variants import VARIANTS
     from runtime.preprocessing import preprocess_batch
     from runtime.samples import load_samples
@@ -84,7 +85,7 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
     frozen: dict[bool, Any] = {}
     proto = None
     for wanted in job.artifacts:
-        artifact_id = wanted
+        artifact_id, stateful = wanted, False
         if recurrent and wanted == "onnx-int8":
             artifact_id = "onnx-dynamic"
             tell(
@@ -96,16 +97,19 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
         variant = VARIANTS[variant_id]
         if format_ == "tflite":
             # The calibrator dies of the WHILE loop of a recurrent layer (segmentation fault).
-            unroll = bool(recurrent) and variant.calibrated
-            form = trace.unrolled(loaded) if unroll else loaded
-            if unroll not in frozen:
-                frozen[unroll] = trace.freeze(form)
-            data = to_tflite.to_tflite(form, frozen[unroll], variant, calibration)
+            loop = bool(recurrent) and variant.calibrated
+            stateful = loop and can_fuse(loaded)
+            if stateful:
+                data = to_tflite.to_tflite_fused(loaded, folder / "fused", variant, calibration)
+            else:
+                form = trace.unrolled(loaded) if loop else loaded
+                frozen.setdefault(loop, trace.freeze(form))
+                data = to_tflite.to_tflite(form, frozen[loop], variant, calibration)
         else:
             proto = proto or to_onnx.float_graph(loaded)
             data = to_onnx.to_onnx(proto, variant, calibration)
         (folder / artifact_file(artifact_id)).write_bytes(data)
-        tell(made=artifact_id, size=len(data))
+        tell(made=artifact_id, size=len(data), stateful=stateful)
 
 
 def _die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -27,7 +28,9 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "env" / "bin" / "python"
     (wheel,) = (folder / "dist").glob("*.whl")
     install = [python, "-m", "pip", "install", "--quiet", f"{wheel}[tflite]"]
-    subprocess.run(install, check=True, capture_output=True)
+    # With a path to the sources pip would find edgeward there and install nothing.
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run(install, check=True, capture_output=True, env=clean)
     return python
 
 

@@ -19,7 +19,7 @@ class Console(Protocol):
     def say(self, line: str) -> None:
         """Print one line."""
 
-    def advance(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
         """Show that ``step`` of ``steps`` of an epoch (from 1) are done."""
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
@@ -43,7 +43,7 @@ def open_console(stream: TextIO) -> Iterator[Console]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.completed}/{task.total} steps, {task.fields[losses]}"),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Terminal(file=stream), transient=True) as progress:
@@ -59,7 +59,7 @@ class _Lines:
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
-    def advance(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
         """Say nothing: one line per epoch is enough in a log."""
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
@@ -74,10 +74,11 @@ class _Bar:
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def advance(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
+        text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())
         if self._task is None:
-            self._task = self._progress.add_task(f"Epoch {epoch}", total=steps, loss=loss)
-        self._progress.update(self._task, completed=step, loss=loss)
+            self._task = self._progress.add_task(f"Epoch {epoch}", total=steps, losses=text)
+        self._progress.update(self._task, completed=step, losses=text)
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         if self._task is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from runtime.errors import UsageError
+from train.cluster import worker_from_environment
 
 __all__ = ["Device", "choose_device"]
 
@@ -75,7 +75,7 @@ def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     policy = _policy(gpus, precision)
     what = _describe(gpus)
 
-    worker = _worker_from_environment()
+    worker = worker_from_environment()
     if worker is not None:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         index, count, is_chief = worker
@@ -110,26 +110,3 @@ def _describe(gpus: list[tf.config.PhysicalDevice]) -> str:
         tf.config.experimental.get_device_details(gpu).get("device_name", "unknown") for gpu in gpus
     }
     return f"{len(gpus)} GPU ({', '.join(sorted(names))})"
-
-
-def _worker_from_environment() -> tuple[int, int, bool] | None:
-    """Return index, number of workers and whether this is the chief; None without TF_CONFIG."""
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return None
-    try:
-        config = json.loads(text)
-        cluster, task = config["cluster"], config["task"]
-        workers = len(cluster.get("chief", [])) + len(cluster["worker"])
-        index = int(task["index"])
-        is_chief = task["type"] == "chief" or (index == 0 and "chief" not in cluster)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(
-            "TF_CONFIG is not valid.",
-            received=text[:200],
-            expected='{"cluster": {"worker": ["host:port", ...]}, '
-            '"task": {"type": "worker", "index": 0}}',
-        ) from None
-    if "chief" in cluster and task["type"] != "chief":
-        index += 1
-    return index, workers, is_chief

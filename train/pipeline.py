@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import platform
+import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-import runtime
 from runtime.files import write_atomic
-from runtime.samples import save_samples
-from runtime.tasks import METRIC, decide
-from train.calibration import draw_calibration
 from train.console import Console
 from train.datasets.dataset import Dataset, check_dataset
-from train.devices import Device, choose_device
-from train.feed import TrainingFeed
-from train.fit import Epoch, Plan, fit
-from train.history import write_history
+from train.devices import choose_device
 from train.interrupts import Interrupts
-from train.plots import plot_confusion, plot_curves
+from train.options import Options
+from train.partial import PartialRun
 from train.recipe import Hyperparameters, Recipe
-from train.run import DatasetInfo, PartialRun, RunInfo
-from train.scoring import Scorer
+from train.resume import check_resumed_data
+from train.run import RunInfo
+from train.session import Session
+from train.state import STATE, State
+from train.write import write_run
 
-__all__ = ["LAST_GOOD", "Options", "Trained", "train"]
+__all__ = ["LAST_GOOD", "Resumption", "Trained", "load_data", "train"]
 
-# Weights of the last finished epoch, in the partial folder; gone when the run is finished.
+# Weights of the last finished epoch of a training that failed, in its partial folder.
 LAST_GOOD = "last_good.keras"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What people choose besides the recipe and its hyper-parameters.
+class Resumption:
+    """An unfinished run to continue, from ``train.resume.reopen``."""
 
-    Args:
-        out: Folder that holds the runs.
-        data: Where the data set is, or None for its own sources.
-        seed: Fixes weights, order and augmentation; on a CPU the same seed gives the same bits.
-        device: ``auto``, ``cpu`` or ``gpu``.
-        precision: ``auto``, ``float32`` or ``mixed``.
-        h5: Write ``model.h5`` as well.
-    """
-
-    out: Path = Path("runs")
-    data: Path | None = None
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    h5: bool = False
+    partial: PartialRun
+    state: State
 
 
 @dataclass(frozen=True)
@@ -64,185 +46,108 @@ class Trained:
 
 
 def train(
-    recipe: Recipe, hyper: Hyperparameters, options: Options, console: Console
+    recipe: Recipe,
+    hyper: Hyperparameters,
+    options: Options,
+    console: Console,
+    resumption: Resumption | None = None,
 ) -> Trained | None:
     """Train a recipe and write its run folder.
+
+    Args:
+        recipe: What to train.
+        hyper: Its hyper-parameters.
+        options: The other choices.
+        console: Where progress is said.
+        resumption: The unfinished run to continue; hyper-parameters and options are its own.
 
     Returns:
         The run; None on the workers that are not the chief, which write nothing.
 
     Raises:
         InvalidDataError: The data are missing, damaged or do not fit.
+        InvalidModelError: The model does not fit the data, or cannot be built.
         UsageError: No such device, or a batch size that does not fit.
         TrainingError: The loss or a weight is not finite; the last good weights are kept.
     """
     started = time.perf_counter()
     device = choose_device(options.device, options.precision)
     console.say(f"Device: {device.description}.")
-    dataset = recipe.load(options.data, console.say)
-    check_dataset(dataset, recipe.inputs, recipe.outputs)
+    recipe, dataset = load_data(recipe, hyper, options.data, console)
+    state = None if resumption is None else resumption.state
+    if state is not None:
+        check_resumed_data(state, dataset.sha256, device.policy)
+        console.say(f"Resuming after {state.epochs} epochs and {state.steps} steps.")
     with Interrupts() as interrupts:
-        work = _Work(recipe, hyper, options, console, device, dataset, interrupts)
+
+        def session(folder: Path | None) -> Session:
+            return Session(
+                *(recipe, hyper, options, console, device, dataset, interrupts),
+                folder=folder,
+                state=state,
+                started=started,
+            )
+
         if not device.is_chief:
-            work.fit(None)
+            _say_weights(session(None).fit(), console)
             return None
-        partial = PartialRun.start(options.out, recipe.name)
+        partial = resumption.partial if resumption else PartialRun.start(options.out, recipe.name)
+        of_chief: Session | None = None
         try:
-            model = work.fit(partial.path)
-            info = work.write(partial.path, model, started)
+            of_chief = session(partial.path)
+            model = of_chief.fit()
+            _say_weights(model, console)
+            info = write_run(partial.path, model, of_chief)
+            (partial.path / LAST_GOOD).unlink(missing_ok=True)
             with interrupts.held():
-                (partial.path / LAST_GOOD).unlink()
                 path = partial.finish(info)
         except BaseException:
-            _keep_or_discard(partial, console)
+            _keep_or_discard(partial, of_chief, interrupts, console)
             raise
+        finally:
+            partial.release()
     return Trained(path, info)
 
 
-@dataclass
-class _Work:
-    """The stages, which share what was chosen once."""
+def load_data(
+    recipe: Recipe, hyper: Hyperparameters, path: Path | None, console: Console
+) -> tuple[Recipe, Dataset]:
+    """Load and check the data set; returns the recipe fitted to it, too.
 
-    recipe: Recipe
-    hyper: Hyperparameters
-    options: Options
-    console: Console
-    device: Device
-    dataset: Dataset
-    interrupts: Interrupts
-
-    def __post_init__(self) -> None:
-        self.scorer = Scorer(self.recipe.inputs, self.recipe.outputs)
-        self.history: list[dict[str, float]] = []
-
-    def advance(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """Hear from the loop after every chunk of steps."""
-        self.interrupts.check()
-        self.console.advance(epoch, step, steps, loss)
-
-    def fit(self, folder: Path | None) -> keras.Model:
-        """Train; ``folder`` receives the last good weights after each epoch."""
-        hyper, scorer, train_split = self.hyper, self.scorer, self.dataset.train
-        feed = TrainingFeed(
-            scorer.input,
-            scorer.raw(train_split),
-            scorer.targets(train_split),
-            shift=getattr(hyper, "shift", 0),
-            seed=self.options.seed,
-        )
-        plan = Plan(
-            build=lambda: self.recipe.build(hyper),
-            loss=scorer.loss,
-            epochs=hyper.epochs,
-            batch_size=hyper.batch_size,
-            learning_rate=hyper.learning_rate,
-            seed=self.options.seed,
-        )
-        # As many training samples as validation samples, without augmentation: so the two curves
-        # can be compared, at a tenth of the cost of the whole training split.
-        watched = {
-            "train": train_split.take(range(min(len(train_split), len(self.dataset.validation)))),
-            "validation": self.dataset.validation,
-        }
-
-        def on_epoch(epoch: Epoch, model: keras.Model) -> None:
-            row = {"epoch": float(epoch.number), "step_loss": epoch.loss}
-            for split, samples in watched.items():
-                outputs = scorer.predict(model, samples)
-                row[f"{split}_loss"] = scorer.mean_loss(outputs, samples)
-                for name, value in scorer.score(outputs, samples).items():
-                    row[f"{split}_{name}"] = value
-            row |= {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
-            self.history.append(row)
-            if folder is not None:
-                with self.interrupts.held():
-                    _save_last_good(folder, model)
-            self.console.epoch(row, hyper.epochs)
-
-        self.console.say(
-            f"Training {self.recipe.name}: {feed.size:,} samples, {hyper.epochs} epochs, "
-            f"batch {hyper.batch_size}, seed {self.options.seed}."
-        )
-        return fit(plan, feed, self.device, reporter=self, on_epoch=on_epoch)
-
-    def write(self, folder: Path, model: keras.Model, started: float) -> RunInfo:
-        """Write every file of contract A but ``run.json``, whose content is returned."""
-        with self.interrupts.held():
-            _save_models(folder, model, self.options.h5)
-        # What is measured is what was saved, read back: a file that lost something shows here.
-        saved = keras.models.load_model(folder / "model.keras", compile=False)
-        dataset, scorer = self.dataset, self.scorer
-        outputs = {name: scorer.predict(saved, split) for name, split in dataset.splits.items()}
-        metrics = {
-            name: scorer.score(outputs[name], split) for name, split in dataset.splits.items()
-        }
-        for name in ("validation", "test"):
-            save_samples(folder / f"{name}.npz", dataset.splits[name])
-        calibration = draw_calibration(
-            dataset.train, scorer.output_name, scorer.output, seed=self.options.seed
-        )
-        save_samples(folder / "calibration.npz", calibration)
-        write_history(folder / "history.csv", self.history)
-        plot_curves(folder / "curves.png", self.history, METRIC[scorer.output.task])
-        labels = scorer.output.labels
-        if labels is not None:
-            write_atomic(folder / "labels.txt", "".join(f"{one}\n" for one in labels).encode())
-            answers = decide(scorer.output, outputs["test"])
-            truth = scorer.targets(dataset.test).reshape(-1)
-            plot_confusion(folder / "confusion.png", truth, answers, labels)
-        self.interrupts.check()
-        return RunInfo(
-            recipe=self.recipe.name,
-            seed=self.options.seed,
-            hyperparameters=self.hyper.to_json(),
-            dataset=DatasetInfo(
-                dataset.name,
-                dataset.source,
-                dataset.sha256,
-                {name: len(split) for name, split in dataset.splits.items()},
-            ),
-            inputs=self.recipe.inputs,
-            outputs=self.recipe.outputs,
-            metrics=metrics,
-            budget=self.recipe.budget,
-            device=self.device.to_json(),
-            versions=_versions(),
-            wall_time_s=round(time.perf_counter() - started, 3),
-        )
+    Raises:
+        InvalidDataError: The data are missing, damaged or do not fit.
+    """
+    dataset = recipe.load(path, hyper, console.say)
+    if recipe.specialise is not None:
+        recipe = recipe.specialise(dataset, hyper)
+    check_dataset(dataset, recipe.inputs, recipe.outputs)
+    return recipe, dataset
 
 
-def _save_last_good(folder: Path, model: keras.Model) -> None:
-    # Keras writes in place: killed half-way, it would take the previous epoch with it.
-    temporary = folder / "saving.keras"
-    model.save(temporary)
-    write_atomic(folder / LAST_GOOD, temporary.read_bytes())
-    temporary.unlink()
+def _say_weights(model: keras.Model, console: Console) -> None:
+    # Workers of a cluster, and two trainings with one seed, can be compared by this line.
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    console.say(f"Weights: sha256 {digest.hexdigest()}.")
 
 
-def _save_models(folder: Path, model: keras.Model, h5: bool) -> None:
-    model.save(folder / "model.keras")
-    if h5:
-        model.save(folder / "model.h5")
-    model.export(folder / "saved_model", verbose=False)
-
-
-def _keep_or_discard(partial: PartialRun, console: Console) -> None:
-    """Keep an unfinished run only where there are weights worth it, and say so."""
-    if not partial.path.exists():
+def _keep_or_discard(
+    partial: PartialRun, session: Session | None, interrupts: Interrupts, console: Console
+) -> None:
+    """Keep an unfinished run only where there is something to continue, and say so."""
+    path = partial.path
+    if not path.name.endswith(".partial"):
         return
-    kept = [name for name in (LAST_GOOD, "model.keras") if (partial.path / name).exists()]
-    if kept:
-        console.say(f"The weights of the last finished epoch are kept in {partial.path / kept[0]}")
-    else:
+    if not (path / STATE).exists():
         partial.discard()
         console.say("Nothing is kept: no epoch was finished.")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "edgeward": runtime.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
+        return
+    with interrupts.held():
+        if session is not None and session.last_good is not None:
+            temporary = path / "saving.keras"
+            session.last_good.save(temporary)
+            write_atomic(path / LAST_GOOD, temporary.read_bytes())
+            temporary.unlink()
+            console.say(f"The weights of the last finished epoch are in {path / LAST_GOOD}")
+        console.say("To continue this training: the same command with --resume")

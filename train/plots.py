@@ -16,20 +16,28 @@ __all__ = ["plot_confusion", "plot_curves"]
 
 
 def plot_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str) -> None:
-    """Draw loss and metric per epoch, of the training and the validation split.
+    """Draw every loss per epoch, and the metric of the training and the validation split.
 
     Args:
         path: PNG file to write.
-        history: One row per epoch with ``epoch`` and ``{train,validation}_{loss,METRIC}``.
+        history: One row per epoch with ``epoch``, any columns ``*_loss``, and perhaps
+            ``{train,validation}_METRIC``.
         metric: Name of the metric.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses = [name for name in history[0] if name.endswith("_loss")]
+    scores = [name for name in history[0] if name in (f"train_{metric}", f"validation_{metric}")]
+    panels = [(title, names) for title, names in (("loss", losses), (metric, scores)) if names]
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
-        for split, style in (("train", "o--"), ("validation", "o-")):
-            axes.plot(epochs, [row[f"{split}_{quantity}"] for row in history], style, label=split)
+    for axes, (title, names) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for name in names:
+            split = name.removesuffix(f"_{title}")
+            style = {"train": "o--", "validation": "o-"}.get(split, ".:")
+            axes.plot(epochs, [row[name] for row in history], style, label=split.replace("_", " "))
         axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity)
+        axes.set_ylabel(title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -19,6 +19,8 @@ from train.datasets.dataset import Dataset
 if TYPE_CHECKING:
     import keras
 
+    from train.learner import Learner, Setting
+
 __all__ = ["Hyperparameters", "Recipe", "override"]
 
 
@@ -71,26 +73,56 @@ class Recipe:
         name: What people type.
         title: One line about the model.
         dataset: Name of the data set.
-        load: Loads the data set from a path, or from its own sources when the path is None.
+        load: Loads the data set from a path, or from its own sources when the path is None; gets
+            the hyper-parameters too, for options such as the target column of a table.
         build: Makes the untrained model from hyper-parameters, under the dtype policy in force.
             Names of its input and output layers are the keys of ``inputs`` and ``outputs``.
         inputs: Input name -> raw sample and preprocessing.
         outputs: Output name -> task and labels.
         hyperparameters: Defaults.
-        expected: Metric on the test split that the defaults reach, as a lower bound.
+        expected: Metric on the test split that the defaults reach, as a lower bound (an upper
+            one for an error such as ``rmse``).
         budget: Drop of the metric that an artifact may cost, in the metric's unit.
+        weights: Number of weights with the defaults; None where the data decide.
+        seconds: What a training with the defaults takes on two CPU cores, about.
+        space: Hyper-parameter -> what ``--tune`` may try: ("log", low, high), ("float", low,
+            high), ("int", low, high) or ("choice", value, ...).
+        specialise: Fits the recipe to data and hyper-parameters after loading: the labels of a
+            folder of images, the columns of a table, the size of a vocabulary.
+        augment: Makes the Keras layer that changes each training batch (preprocessed float32
+            [N, ...]) at random, or returns None. It is never part of the model.
+        loss: Makes the loss, without reduction, of (targets, outputs) to one number per sample;
+            None takes the task's.
+        optimizer: Makes the optimizer of (hyper-parameters, learning rate or schedule); None is
+            Adam.
+        learner: Makes the learner of (hyper-parameters, setting), for what is not one model
+            fitted to targets; see ``train.learner``. It replaces build, loss and optimizer.
+        on_epoch: Called with the exported model, the epoch (from 1) and the run's folder, where
+            it may write pictures.
+        evaluate: Further metrics of the saved model, split -> name -> value, for ``run.json``;
+            gets the model, the data set and the hyper-parameters.
     """
 
     name: str
     title: str
     dataset: str
-    load: Callable[[Path | None, Say], Dataset]
+    load: Callable[[Path | None, Any, Say], Dataset]
     build: Callable[[Any], keras.Model]
     inputs: Mapping[str, InputSpec]
     outputs: Mapping[str, OutputSpec]
     hyperparameters: Hyperparameters
     expected: Mapping[str, float]
     budget: float
+    weights: int | None = None
+    seconds: float | None = None
+    space: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    specialise: Callable[[Dataset, Any], Recipe] | None = None
+    augment: Callable[[Any], keras.Layer | None] | None = None
+    loss: Callable[[Any], keras.losses.Loss] | None = None
+    optimizer: Callable[[Any, Any], keras.optimizers.Optimizer] | None = None
+    learner: Callable[[Any, Setting], Learner] | None = None
+    on_epoch: Callable[[keras.Model, int, Path], None] | None = None
+    evaluate: Callable[[keras.Model, Dataset, Any], Mapping[str, Mapping[str, float]]] | None = None
 
     @property
     def tasks(self) -> str:

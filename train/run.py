@@ -6,25 +6,21 @@ folder without the dot is complete. DESIGN: docs/run-folder.md lists the files.
 
 from __future__ import annotations
 
-import datetime
-import re
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
-from runtime.files import fsync_tree, is_plain_name, read_regular, write_atomic
+from runtime.files import is_plain_name, read_regular
 from runtime.samples import Samples, load_samples
 from runtime.specs import InputSpec, OutputSpec, vocabulary_names
-from runtime.strict_json import Fields, dumps, loads
+from runtime.strict_json import Fields, loads
 
-__all__ = ["DatasetInfo", "PartialRun", "Run", "RunInfo", "latest_run"]
+__all__ = ["REQUIRED_FILES", "DatasetInfo", "Run", "RunInfo", "latest_run"]
 
 FORMAT_VERSION = 1
 REQUIRED_FILES = ("run.json", "model.keras", "calibration.npz", "validation.npz", "test.npz")
-_NUMBER = re.compile(r"\.?(\d{3,})(\.partial)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class RunInfo:
         versions: Package -> version.
         wall_time_s: Seconds from start to finish.
         finished_at: ISO 8601 in UTC; filled in by ``PartialRun.finish``.
+        training: How it went: epochs, augmentation, early stopping, resumes; free keys.
     """
 
     recipe: str
@@ -75,6 +72,7 @@ class RunInfo:
     versions: Mapping[str, str]
     wall_time_s: float
     finished_at: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -92,6 +90,7 @@ class RunInfo:
             "versions": dict(self.versions),
             "wall_time_s": self.wall_time_s,
             "finished_at": self.finished_at,
+            "training": dict(self.training),
         }
 
     @classmethod
@@ -101,8 +100,11 @@ class RunInfo:
         Raises:
             InvalidManifestError: Not strict JSON or not the schema.
         """
+        value = loads(data, "run.json", 1_000_000)
+        if isinstance(value, dict):
+            value.setdefault("training", {})  # runs of version 0.1 have none
         read = Fields(
-            loads(data, "run.json", 1_000_000),
+            value,
             "run.json",
             ["format_version", *cls.__dataclass_fields__],
         )
@@ -151,59 +153,8 @@ class RunInfo:
             versions=read.string_map("versions"),
             wall_time_s=read.number("wall_time_s"),
             finished_at=read.text("finished_at"),
+            training=read.mapping("training"),
         )
-
-
-class PartialRun:
-    """A run in the making: a dot-folder that becomes visible by one rename.
-
-    Attributes:
-        path: ``<out>/<recipe>/.NNN.partial``.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @classmethod
-    def start(cls, out: Path, recipe: str) -> PartialRun:
-        """Claim the next free number; safe against another training that starts now."""
-        folder = out / recipe
-        folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            taken = [
-                int(match[1])
-                for match in (_NUMBER.fullmatch(entry.name) for entry in folder.iterdir())
-                if match
-            ]
-            path = folder / f".{max(taken, default=0) + 1:03d}.partial"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            return cls(path)
-
-    def finish(self, info: RunInfo) -> Path:
-        """Write ``run.json``, flush everything to the disk and rename.
-
-        Returns:
-            The finished run folder.
-
-        Raises:
-            InvalidRunError: A file of contract A is missing.
-        """
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        write_atomic(self.path / "run.json", dumps(replace(info, finished_at=now).to_json()))
-        missing = [name for name in REQUIRED_FILES if not (self.path / name).is_file()]
-        if missing:
-            raise InvalidRunError("The run is incomplete.", received=f"no {missing}")
-        fsync_tree(self.path)
-        final = self.path.with_name(self.path.name.removeprefix(".").removesuffix(".partial"))
-        self.path.rename(final)
-        return final
-
-    def discard(self) -> None:
-        """Delete the partial folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

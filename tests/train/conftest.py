@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+
 import pytest
 
+from train.console import Console, open_console
 from train.datasets import mnist
 from train.datasets.dataset import Dataset
 
@@ -12,3 +16,10 @@ from train.datasets.dataset import Dataset
 def digits() -> Dataset:
     """The subset as the recipe sees it: 5,400 + 600 + 1,500 digits."""
     return mnist.load(mnist.SUBSET, lambda line: None)
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    """A console that nobody reads."""
+    with open_console(io.StringIO()) as opened:
+        yield opened

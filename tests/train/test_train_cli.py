@@ -152,6 +152,7 @@ def test_run_folder_holds_contract_a_and_nothing_half_done(run: Run) -> None:
         "history.csv",
         "curves.png",
         "confusion.png",
+        "logs",
     }
     assert not hidden(run.path.parents[1])
     assert (run.path / "labels.txt").read_text() == "".join(f"{digit}\n" for digit in range(10))
@@ -295,6 +296,7 @@ def test_ctrl_c_exits_130_and_keeps_the_last_finished_epoch(
     code, rest = training.stop(signal.SIGINT)
     assert code == 130
     assert "last_good.keras" in rest
+    assert "--resume" in rest
     assert "Traceback" not in rest
     assert visible(tmp_path / "runs") == []
     (partial,) = hidden(tmp_path / "runs")

@@ -18,7 +18,7 @@ import pytest
 
 from runtime.errors import InvalidDataError
 from runtime.samples import Samples
-from train.datasets import mnist
+from train.datasets import idx, mnist
 from train.datasets.cache import KnownFile, cache_folder
 from train.datasets.dataset import Dataset, check_dataset
 from train.recipes.mnist_cnn import RECIPE
@@ -35,7 +35,7 @@ class Sources:
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays
-        self.contents = {file.name: mnist._to_idx(arrays[key]) for key, file in mnist._KEYS.items()}
+        self.contents = {file.name: idx.to_idx(arrays[key]) for key, file in mnist._KEYS.items()}
         self.fetched = 0
         self.said: list[str] = []
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -17,12 +13,12 @@ import pytest
 from runtime.errors import TrainingError, UsageError
 from runtime.preprocessing import preprocess_batch
 from train.calibration import draw_calibration
-from train.datasets import mnist
 from train.datasets.dataset import Dataset
 from train.devices import Device, choose_device
 from train.feed import TrainingFeed, shift_images
 from train.fit import Epoch, Plan, fit, forward
 from train.interrupts import Interrupts
+from train.learner import Setting, SupervisedLearner
 from train.recipes.mnist_cnn import RECIPE, MnistCnn, build
 from train.schedule import OneCycle
 
@@ -30,19 +26,21 @@ SPEC = RECIPE.inputs["image"]
 
 
 class Silent:
-    def advance(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
         pass
 
 
-def plan(epochs: int = 1, batch_size: int = 50, seed: int = 0) -> Plan:
-    return Plan(
-        build=lambda: build(MnistCnn(filters=4, units=16)),
-        loss=keras.losses.SparseCategoricalCrossentropy(reduction=None),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=0.01,
-        seed=seed,
+def learner(setting: Setting) -> SupervisedLearner:
+    return SupervisedLearner(
+        lambda: build(MnistCnn(filters=4, units=16)),
+        keras.losses.SparseCategoricalCrossentropy(reduction=None),
+        0.01,
+        setting,
     )
+
+
+def plan(epochs: int = 1, batch_size: int = 50, seed: int = 0) -> Plan:
+    return Plan(learner=learner, epochs=epochs, batch_size=batch_size, seed=seed)
 
 
 def feed(digits: Dataset, *, shift: int = 1, seed: int = 0, count: int = 1000) -> TrainingFeed:
@@ -58,7 +56,7 @@ def train(
         feed(digits, seed=seed),
         device or choose_device("cpu"),
         reporter=Silent(),
-        on_epoch=lambda epoch, model: None,
+        on_epoch=lambda epoch, model: False,
     )
 
 
@@ -138,9 +136,10 @@ def test_nan_loss_stops_and_the_last_epoch_is_the_last_one_reported(digits: Data
     finished: list[int] = []
     weights: list[list[np.ndarray]] = []
 
-    def on_epoch(epoch: Epoch, model: keras.Model) -> None:
+    def on_epoch(epoch: Epoch, model: keras.Model) -> bool:
         finished.append(epoch.number)
         weights.append(model.get_weights())
+        return False
 
     with pytest.raises(TrainingError, match="epoch 2"):
         fit(
@@ -161,7 +160,7 @@ def test_batch_that_does_not_fit_is_a_usage_error(digits: Dataset) -> None:
             feed(digits),
             choose_device("cpu"),
             reporter=Silent(),
-            on_epoch=lambda epoch, model: None,
+            on_epoch=lambda epoch, model: False,
         )
 
 
@@ -248,66 +247,3 @@ def test_calibration_is_balanced_in_any_first_part_and_of_the_training_split(
     known = {image.tobytes() for image in digits.train.inputs["image"]}
     assert all(image.tobytes() in known for image in drawn.inputs["image"])
     assert len({image.tobytes() for image in drawn.inputs["image"]}) == 2000
-
-
-# Two logical devices have to be made before TensorFlow starts: a process of its own.
-_MIRRORED = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from train.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-_ARGUMENTS = ["mnist_cnn", "--data", str(mnist.SUBSET), "--epochs", "1", "--device", "cpu"]
-
-
-def weights_of(run: Path) -> list[np.ndarray]:
-    return keras.models.load_model(run / "model.keras", compile=False).get_weights()
-
-
-def largest_difference(a: list[np.ndarray], b: list[np.ndarray]) -> float:
-    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.slow
-def test_mirrored_devices_and_workers_train_what_one_device_trains(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    def start(out: str, *command: str, **variables: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / f"{out}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, *command, *_ARGUMENTS, "--out", out],
-                cwd=tmp_path,
-                env={**environment, **variables},
-                stderr=log,
-                stdout=log,
-            )
-
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
-    assert start("one", "-m", "train").wait(120) == 0
-    assert start("mirrored", "-c", _MIRRORED).wait(120) == 0
-    assert "2 mirrored devices" in (tmp_path / "mirrored.log").read_text()
-    cluster = [
-        start(
-            "cluster",
-            "-m",
-            "train",
-            TF_CONFIG=json.dumps(
-                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            ),
-        )
-        for index in range(2)
-    ]
-    assert [process.wait(120) for process in cluster] == [0, 0]
-    runs = sorted((tmp_path / "cluster" / "mnist_cnn").iterdir())
-    assert [run.name for run in runs] == ["001"], "only the chief writes"
-
-    one = weights_of(tmp_path / "one" / "mnist_cnn" / "001")
-    for other in ("mirrored", "cluster"):
-        weights = weights_of(tmp_path / other / "mnist_cnn" / "001")
-        # The order of a sum differs, nothing else: weights are of order 0.1.
-        assert largest_difference(one, weights) < 1e-4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from runtime.arrays import Array, Column
 from runtime.errors import InvalidDataError
 from runtime.preprocessing import check_raw
 from runtime.samples import Samples
-from runtime.specs import InputSpec, OutputSpec
+from runtime.specs import InputSpec, OutputSpec, vocabulary_names
 from runtime.tasks import check_targets
 
 __all__ = ["Dataset", "check_dataset"]
@@ -28,6 +28,8 @@ class Dataset:
         train: What the weights are fitted to; calibration samples come from here too.
         validation: What hyper-parameters and repair are chosen on.
         test: What is measured at the end, and nothing else.
+        vocabularies: File name -> content, for the ``lookup`` steps that name it; made of the
+            training split alone.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Dataset:
     train: Samples
     validation: Samples
     test: Samples
+    vocabularies: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def splits(self) -> dict[str, Samples]:
@@ -50,18 +53,32 @@ def check_dataset(
 
     Raises:
         InvalidDataError: Names the split and the sample: a value that is not finite, a wrong
-            dtype or shape, a label out of range; or a class that the training split lacks.
+            dtype or shape, a label out of range; or a class or vocabulary that is missing.
     """
+    for file in vocabulary_names(inputs.values()):
+        if file not in dataset.vocabularies:
+            raise InvalidDataError(
+                "The data set has no vocabulary of the name that the input's lookup step asks for.",
+                received=sorted(dataset.vocabularies),
+                expected=file,
+                fix="Dataset(vocabularies={...}), file name -> content",
+            )
     for split, samples in dataset.splits.items():
         named = samples.named(list(inputs), list(outputs))
         for name, spec in inputs.items():
             _check_column(spec, named.inputs[name], split)
         for name, output in outputs.items():
-            if name not in named.targets:
-                raise InvalidDataError(f"{split}: there are no targets for {name!r}.")
-            _check_targets(output, named.targets[name], split)
+            if name in named.targets:
+                _check_targets(output, named.targets[name], split)
+            elif output.task != "generation":
+                raise InvalidDataError(
+                    f"Split {split}: there are no targets for {name!r}.",
+                    received=sorted(named.targets),
+                    expected=sorted(outputs),
+                )
     for name, output in outputs.items():
-        _check_classes(output, dataset.train.targets[name])
+        if output.labels is not None:
+            _check_classes(output.labels, dataset.train.targets[name])
 
 
 def _check_column(spec: InputSpec, column: Column, split: str) -> None:
@@ -90,13 +107,12 @@ def _check_targets(spec: OutputSpec, targets: Array, split: str) -> None:
         ) from None
 
 
-def _check_classes(spec: OutputSpec, targets: Array) -> None:
-    if spec.labels is None:
-        return
-    missing = sorted(set(range(len(spec.labels))) - set(np.unique(targets).tolist()))
+def _check_classes(labels: Sequence[str], targets: Array) -> None:
+    missing = sorted(set(range(len(labels))) - set(np.unique(targets).tolist()))
     if missing:
         raise InvalidDataError(
             "A class is missing from the training split: the model could never answer it.",
-            received="no sample of " + ", ".join(repr(spec.labels[i]) for i in missing),
+            received="no sample of " + ", ".join(repr(labels[i]) for i in missing),
             expected="samples of each class",
+            fix="add samples of it, or take its label away",
         )

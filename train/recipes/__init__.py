@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from pathlib import Path
 
 from runtime.errors import UsageError
 from train.recipe import Recipe
+from train.user_recipe import load_user_recipe
 
 __all__ = ["NAMES", "load_recipe"]
 
-NAMES = ("mnist_cnn",)
+NAMES = (
+    "mnist_mlp",
+    "mnist_cnn",
+    "mnist_edge",
+    "fashion_cnn",
+    "text_lstm",
+    "forecast_lstm",
+    "mnist_gan",
+    "image_folder",
+    "table",
+)
 
 
 def load_recipe(name: str) -> Recipe:
     """Return the recipe of this name; only its own module is imported.
 
+    Args:
+        name: One of ``NAMES``, or the path of a user's file, which ends in ``.py``.
+
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or the user's file is wrong.
     """
+    if name.endswith(".py"):
+        return load_user_recipe(Path(name))
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, 1)
         raise UsageError(

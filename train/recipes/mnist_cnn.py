@@ -57,7 +57,7 @@ RECIPE = Recipe(
     name="mnist_cnn",
     title="textbook CNN for handwritten digits (Conv 32, MaxPool, Dense 128, Dense 10)",
     dataset=mnist.NAME,
-    load=mnist.load,
+    load=lambda path, _hyper, say: mnist.load(path, say),
     build=build,
     inputs={
         "image": InputSpec(
@@ -71,4 +71,11 @@ RECIPE = Recipe(
     hyperparameters=MnistCnn(),
     expected={"accuracy": 0.987},
     budget=0.002,
+    weights=693_962,
+    seconds=45,
+    space={
+        "learning_rate": ("log", 3e-4, 1e-2),
+        "units": ("int", 32, 256),
+        "shift": ("choice", 0, 1, 2),
+    },
 )

@@ -1,0 +1,170 @@
+"""A user's own images: one sub-folder per class, any format and size.
+
+Samples are kept after the resize: all have one shape, and the resize of preprocessing leaves
+them as they are. The bundle takes images of any size all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime.arrays import Array
+from runtime.errors import InvalidDataError, UsageError
+from runtime.image import read_image
+from runtime.preprocessing import preprocess
+from runtime.samples import Samples
+from runtime.specs import InputSpec
+from runtime.steps import Grayscale, ResizeBilinear
+from train.datasets.cache import Say
+from train.datasets.class_folders import find_classes, name_some
+from train.datasets.dataset import Dataset
+from train.datasets.split import Shares, split_class
+
+__all__ = ["NAME", "ImageFolder", "load"]
+
+NAME = "image_folder"
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """A data set that brought its own classes.
+
+    Args:
+        labels: Names of the sub-folders, sorted.
+        channels: 1 or 3.
+    """
+
+    labels: tuple[str, ...]
+    channels: int
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One decoded image: its file, the hash of its pixels, and its pixels at the wanted size.
+
+    ``luma`` is what a device makes of it for a gray model: first one channel, then the size.
+    """
+
+    path: Path
+    digest: str
+    gray: bool
+    pixels: Array
+    luma: Array
+
+
+def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) -> ImageFolder:
+    """Load images as raw samples: ``image`` uint8 [N, size, size, C], ``label`` int64 [N].
+
+    Args:
+        path: The folder.
+        size: Side in pixels to which every image is made.
+        channels: ``rgb``, ``gray``, or ``auto``: gray if no image has color.
+        shares: Parts of each class that validate and test.
+        say: Told what was read and what was left out.
+
+    Raises:
+        UsageError: No folder was named.
+        InvalidDataError: An image cannot be read, a class is empty or too small, there is one
+            class only, or an image is in two classes; names the file.
+    """
+    if path is None:
+        raise UsageError(
+            "Which images?",
+            expected="a folder with one sub-folder per class",
+            fix="python -m train image_folder --data DIR",
+        )
+    classes = find_classes(path, say)
+    images = {label: [_read(file, size) for file in files] for label, files in classes.items()}
+    everything = [image for of_class in images.values() for image in of_class]
+    _refuse_contradictions(images)
+    depth = _choose_channels(channels, everything, say)
+    places: dict[str, list[tuple[_Image, int]]] = {split: [] for split in _SPLITS}
+    for index, (label, of_class) in enumerate(images.items()):
+        keys = [image.digest for image in of_class]
+        for split, chosen in split_class(keys, shares, f"{path / label}").items():
+            places[split] += [(of_class[i], index) for i in chosen]
+    say(
+        f"Data: {len(everything):,} images of {len(images)} classes from {path}, "
+        f"{'gray' if depth == 1 else 'color'}, made {size} x {size}."
+    )
+    splits = {split: _samples(chosen, depth) for split, chosen in places.items()}
+    return ImageFolder(
+        NAME,
+        str(path),
+        _hash(images),
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        labels=tuple(images),
+        channels=depth,
+    )
+
+
+def _read(file: Path, size: int) -> _Image:
+    pixels = read_image(file)
+    # Color files without color are gray: luma of equal channels is that channel, exactly.
+    gray = bool((pixels == pixels[..., :1]).all())
+    content = pixels[..., :1] if gray else pixels
+    digest = hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).hexdigest()
+    resize = ResizeBilinear(size, size)
+    as_is = InputSpec("image", "uint8", (None, None, None), (resize,))
+    to_luma = InputSpec("image", "uint8", (None, None, None), (Grayscale(), resize))
+    return _Image(
+        file,
+        digest,
+        gray,
+        preprocess(as_is, pixels, where=str(file)),
+        preprocess(to_luma, pixels, where=str(file)),
+    )
+
+
+def _refuse_contradictions(images: Mapping[str, Sequence[_Image]]) -> None:
+    seen: dict[str, tuple[str, Path]] = {}
+    for label, of_class in images.items():
+        for image in of_class:
+            other, where = seen.setdefault(image.digest, (label, image.path))
+            if other != label:
+                raise InvalidDataError(
+                    "The same image is in two classes.",
+                    received=f"{where} and {image.path}",
+                    fix="delete one of the two",
+                )
+
+
+def _choose_channels(wanted: str, images: Sequence[_Image], say: Say) -> int:
+    if wanted == "gray" or (wanted == "auto" and all(image.gray for image in images)):
+        return 1
+    single = [image.path for image in images if image.pixels.shape[-1] == 1]
+    if single:
+        say(
+            f"Data: gray files among color ones: {name_some(single)}. A device will refuse gray "
+            "files; --set channels=gray makes a model that takes both."
+        )
+    return 3
+
+
+def _samples(chosen: Sequence[tuple[_Image, int]], channels: int) -> Samples:
+    # By hash, not class by class: any first part is a fair sample.
+    ordered = sorted(chosen, key=lambda pair: (pair[0].digest, pair[0].path))
+    pixels = [
+        image.luma
+        if channels == 1
+        else np.broadcast_to(image.pixels, (*image.pixels.shape[:2], channels))
+        for image, _ in ordered
+    ]
+    labels = np.array([label for _, label in ordered], np.int64)
+    return Samples({"image": np.stack(pixels)}, {"label": labels})
+
+
+def _hash(images: Mapping[str, Sequence[_Image]]) -> str:
+    digest = hashlib.sha256()
+    for label, of_class in images.items():
+        digest.update(f"{label}\n".encode())
+        digest.update("".join(f"{key}\n" for key in sorted(i.digest for i in of_class)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""What the loop trains: a learner, which knows its models and how one step changes them.
+
+``SupervisedLearner`` fits one model to targets. A recipe brings its own where that is not what it
+does (a GAN: two models, two optimizers, two losses); the loop does not notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+from train.schedule import OneCycle
+
+__all__ = ["Learner", "Setting", "SupervisedLearner", "descend", "scaled", "under_policy"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a learner is told when it is built, under the strategy's scope and the seed.
+
+    Args:
+        policy: Keras dtype policy to train under; see ``under_policy``.
+        steps: Optimizer steps of the whole training.
+    """
+
+    policy: str
+    steps: int
+
+
+class Learner(Protocol):
+    """One thing to train.
+
+    Attributes:
+        losses: Names of the losses that ``step`` returns, in the order people see them.
+    """
+
+    losses: tuple[str, ...]
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """Every Keras variable that a step reads or writes: models, optimizers, seeds.
+
+        This is what is saved and restored; what is missing here makes a resumed training another
+        one. ``keras.Model.variables`` holds the seed generators of its layers.
+        """
+
+    def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
+        """Take one step; runs in replica context inside a graph.
+
+        Args:
+            inputs: float32 or int32 [N, ...], this replica's part of the batch, preprocessed.
+            targets: [N, ...], its targets; what they are is between recipe and learner.
+
+        Returns:
+            Name -> scalar float32, the mean over this replica's part; keys are ``losses``.
+        """
+
+    def export(self) -> keras.Model:
+        """Return the model that is saved: float32, with the present weights.
+
+        The next call may return the same object with later weights.
+        """
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of ``step``, counted from 0 over the whole training."""
+
+
+class SupervisedLearner:
+    """Fits a model to targets.
+
+    Args:
+        build: Makes the untrained model under the dtype policy in force.
+        loss: Keras loss without reduction, of (targets, outputs) to one number per sample.
+        optimizer: Makes the optimizer of a learning-rate schedule.
+        peak: Largest learning rate of the one-cycle schedule.
+        setting: From the loop.
+    """
+
+    losses: tuple[str, ...] = ("loss",)
+
+    def __init__(
+        self,
+        build: Callable[[], keras.Model],
+        loss: keras.losses.Loss,
+        peak: float,
+        setting: Setting,
+        optimizer: Callable[[Any], keras.optimizers.Optimizer] = keras.optimizers.Adam,
+    ) -> None:
+        self._build = build
+        self._loss = loss
+        self._schedule = OneCycle(peak, setting.steps)
+        self._model = under_policy(setting.policy, build)
+        self._optimizer = scaled(optimizer(self._schedule), setting.policy)
+        self._optimizer.build(self._model.trainable_variables)
+        self._exported: keras.Model | None = None
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """The model's and the optimizer's."""
+        return [*self._model.variables, *self._optimizer.variables]
+
+    def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
+        """Descend along the mean loss, with the model's own penalties (L2 and the like)."""
+        with tf.GradientTape() as tape:
+            outputs = self._model(inputs, training=True)
+            loss = tf.reduce_mean(self._loss(targets, tf.cast(outputs, tf.float32)))
+            if self._model.losses:
+                loss += tf.add_n(self._model.losses)
+        descend(tape, loss, self._model.trainable_variables, self._optimizer)
+        return {"loss": loss}
+
+    def export(self) -> keras.Model:
+        """Return a float32 model with the present weights."""
+        if self._exported is None:
+            self._exported = under_policy("float32", self._build)
+        self._exported.set_weights(self._model.get_weights())
+        return self._exported
+
+    def learning_rate(self, step: int) -> float:
+        """Return the schedule's value."""
+        return float(self._schedule(step))
+
+
+def under_policy(policy: str, build: Callable[[], Any]) -> Any:
+    """Return ``build()`` made under a Keras dtype policy, which is put back afterwards."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
+    """Return the optimizer, wrapped where float16 gradients would vanish without scaling."""
+    if policy == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def descend(tape: tf.GradientTape, loss: Any, variables: Sequence[Any], optimizer: Any) -> None:
+    """Take one optimizer step on the mean of the replicas' losses.
+
+    Args:
+        tape: Recorded ``loss``.
+        loss: Scalar, the mean over this replica's samples.
+        variables: Keras variables to change.
+        optimizer: Built for them, perhaps by ``scaled``.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    # The optimizer sums gradients over replicas, hence each gives its share of the mean.
+    share = optimizer.scale_loss(tf.constant(1 / replicas))
+    # The tf.Variables below the Keras ones: under a strategy the tape knows only those.
+    values = [variable.value for variable in variables]
+    optimizer.apply(tape.gradient(loss, values, output_gradients=share), variables)
