@@ -114,7 +114,9 @@ def test_full_mnist_meets_the_numbers_the_project_promises(
     """98.7 % in float, int8 within 0.2 points as an upper bound, on all 10,000 test images."""
     trained = run_python("-m", "train", "mnist_cnn", "--json")
     assert trained.returncode == 0, trained.stderr
-    info = json.loads(trained.stdout)
+    run = tmp_path / "runs" / "mnist_cnn" / "001"
+    assert json.loads(trained.stdout)["run"].endswith("001")
+    info = json.loads((run / "run.json").read_text())
     if info["dataset"]["splits"]["test"] != 10_000:
         pytest.skip("MNIST could not be had; the committed subset cannot show these numbers")
     assert info["metrics"]["test"]["accuracy"] >= 0.987
@@ -132,6 +134,6 @@ def test_full_mnist_meets_the_numbers_the_project_promises(
     assert max(accuracies) - min(accuracies) <= 1.5e-4
     # The twin: the damaged file does not get past the same bound.
     bundle = Bundle.open(tmp_path / "bundles" / "mnist_cnn")
-    test = load_samples(tmp_path / "runs" / "mnist_cnn" / "001" / "test.npz")
+    test = load_samples(run / "test.npz")
     for artifact_id in QUANTISED:
         assert drift_of(bundle, artifact_id, test, damaged=True).upper_bound > 0.002
