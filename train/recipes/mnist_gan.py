@@ -181,5 +181,5 @@ RECIPE = Recipe(
     # 30 dB or more: identical images count 100 dB.
     budget=70.0,
     weights=114_064,
-    seconds=90,
+    seconds=75,
 )
