@@ -175,8 +175,11 @@ def test_word_dropout_replaces_words_but_no_padding_and_only_in_training() -> No
 
 @pytest.mark.floor
 def test_text_lstm_reaches_76_percent_on_the_reviews(tmp_path: Path, console: Console) -> None:
-    done = train(RECIPE, RECIPE.hyperparameters, Options(out=tmp_path), console)
-    assert done is not None
-    metrics = done.info.metrics["test"]
-    assert metrics["accuracy"] >= RECIPE.expected["accuracy"]
-    assert metrics["auc"] > metrics["accuracy"]
+    """The median of three seeds: one seed more or less is worth half a point."""
+    found = []
+    for seed in range(3):
+        done = train(RECIPE, RECIPE.hyperparameters, Options(out=tmp_path, seed=seed), console)
+        assert done is not None
+        found.append(done.info.metrics["test"])
+    assert np.median([one["accuracy"] for one in found]) >= RECIPE.expected["accuracy"]
+    assert min(one["auc"] for one in found) > 0.82
