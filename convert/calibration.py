@@ -19,6 +19,8 @@ __all__ = ["DEFAULT_COUNT", "choose_calibration", "suspicions"]
 DEFAULT_COUNT = 500
 # Fewer samples than this leave the range of an activation to chance.
 FEW = 20
+# Test inputs that leave the calibrated range by more than this part of it are told.
+_BEYOND = 0.05
 
 
 def choose_calibration(source: Source, count: int = DEFAULT_COUNT) -> Samples:
@@ -68,6 +70,12 @@ def suspicions(source: Source, chosen: Samples) -> list[str]:
             found.append(
                 f"input {name!r} ranges over {low:.4g}..{high:.4g} in the calibration samples but "
                 f"over {test_low:.4g}..{test_high:.4g} in the test samples"
+            )
+        elif test_low < low - _BEYOND * span or test_high > high + _BEYOND * span:
+            found.append(
+                f"the test samples of input {name!r} reach {test_low:.4g}..{test_high:.4g}, beyond "
+                f"the {low:.4g}..{high:.4g} of the calibration samples: integers clip there; give "
+                "calibration samples that reach as far as what the device will see"
             )
     return found
 

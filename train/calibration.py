@@ -1,4 +1,4 @@
-"""Calibration samples: raw, of the training split, balanced over the classes."""
+"""Samples drawn from a split, balanced over the classes: to calibrate on, or to train on few."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import numpy as np
 from runtime.samples import Samples
 from runtime.specs import OutputSpec
 
-__all__ = ["CALIBRATION_SAMPLES", "draw_calibration"]
+__all__ = ["CALIBRATION_SAMPLES", "draw_balanced"]
 
 CALIBRATION_SAMPLES = 2000
 
 
-def draw_calibration(
+def draw_balanced(
     train: Samples, output: str, spec: OutputSpec, *, seed: int, count: int = CALIBRATION_SAMPLES
 ) -> Samples:
-    """Draw calibration samples without replacement.
+    """Draw samples without replacement.
 
     For classes they come in rounds of one sample per class, in random order within the round, so
     that any first part is balanced too: conversion uses the first 500 unless told otherwise, and
     a prefix sorted by class would calibrate on half of the digits.
 
     Args:
-        train: The training split, raw.
+        train: The split to draw from, raw; usually that of training.
         output: Name of the output whose targets are the classes.
         spec: That output.
         seed: Fixes the draw.

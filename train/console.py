@@ -25,6 +25,9 @@ class Console(Protocol):
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         """Show the row of a finished epoch."""
 
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Show that ``done`` of ``total`` trainings of a search are done, and a word on them."""
+
 
 @contextlib.contextmanager
 def open_console(stream: TextIO) -> Iterator[Console]:
@@ -43,7 +46,7 @@ def open_console(stream: TextIO) -> Iterator[Console]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps, {task.fields[losses]}"),
+            TextColumn("{task.completed}/{task.total} {task.fields[text]}"),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Terminal(file=stream), transient=True) as progress:
@@ -65,26 +68,37 @@ class _Lines:
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         self.say(_render(row, epochs))
 
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say nothing: the search has a line of its own for each trial."""
+
 
 class _Bar:
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._task: Any = None
+        self._search: Any = None
 
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
         text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())
+        shown = {"description": f"Epoch {epoch}", "total": steps, "text": f"steps, {text}"}
         if self._task is None:
-            self._task = self._progress.add_task(f"Epoch {epoch}", total=steps, losses=text)
-        self._progress.update(self._task, completed=step, losses=text)
+            self._task = self._progress.add_task(**shown)
+        self._progress.update(self._task, completed=step, **shown)
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
         self.say(_render(row, epochs))
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        shown = {"description": "Search", "total": total, "text": f"trials{text}"}
+        if self._search is None:
+            self._search = self._progress.add_task(**shown)
+        self._progress.update(self._search, completed=done, **shown)
 
 
 def _render(row: Mapping[str, float], epochs: int) -> str:

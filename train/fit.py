@@ -169,6 +169,8 @@ def fit(
     for number in range(start.epochs + 1, plan.epochs + 1):
         if stopped:
             break
+        if learner.start_epoch(number):
+            run_chunk = _make_chunk(plan, learner, augment, variables, strategy)
         fresh = number != start.epochs + 1
         done = 0 if fresh else start.steps
         totals = np.array([0.0] * len(learner.losses) if fresh else start.totals)

@@ -84,7 +84,7 @@ def cross_validate(
     _check(count, options)
     device = choose_device(options.device, options.precision)
     console.say(f"Device: {device.description}.")
-    recipe, dataset = load_data(recipe, hyper, options.data, console)
+    recipe, dataset = load_data(recipe, hyper, options, console)
     scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
     if scorer.output.task == "generation":
         raise UsageError("Folds need a metric.", received="task generation", fix="no --folds")

@@ -81,6 +81,10 @@ class AdversarialLearner:
             *self._discriminator_optimizer.variables,
         ]
 
+    def start_epoch(self, _number: int) -> bool:
+        """Return False: all steps are the same."""
+        return False
+
     def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
         """Take a step of each; both see the same noise."""
         samples = tf.cast(targets, tf.float32) * self._scale

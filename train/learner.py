@@ -48,6 +48,9 @@ class Learner(Protocol):
         one. ``keras.Model.variables`` holds the seed generators of its layers.
         """
 
+    def start_epoch(self, number: int) -> bool:
+        """Get ready for an epoch, counted from 1; True if ``step`` is another one from here on."""
+
     def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
         """Take one step; runs in replica context inside a graph.
 
@@ -75,9 +78,12 @@ class SupervisedLearner:
     Args:
         build: Makes the untrained model under the dtype policy in force.
         loss: Keras loss without reduction, of (targets, outputs) to one number per sample.
-        optimizer: Makes the optimizer of a learning-rate schedule.
         peak: Largest learning rate of the one-cycle schedule.
         setting: From the loop.
+        optimizer: Makes the optimizer of a learning-rate schedule.
+        frozen: Names of layers that keep their weights in the first ``frozen_epochs`` epochs, and
+            normalise by their stored statistics.
+        frozen_epochs: See ``frozen``.
     """
 
     losses: tuple[str, ...] = ("loss",)
@@ -89,19 +95,37 @@ class SupervisedLearner:
         peak: float,
         setting: Setting,
         optimizer: Callable[[Any], keras.optimizers.Optimizer] = keras.optimizers.Adam,
+        frozen: Sequence[str] = (),
+        frozen_epochs: int = 0,
     ) -> None:
         self._build = build
         self._loss = loss
         self._schedule = OneCycle(peak, setting.steps)
         self._model = under_policy(setting.policy, build)
         self._optimizer = scaled(optimizer(self._schedule), setting.policy)
+        # For all variables, also those that are frozen at first.
         self._optimizer.build(self._model.trainable_variables)
         self._exported: keras.Model | None = None
+        layers = [self._model.get_layer(name) for name in frozen]
+        # A layer that the network's author froze stays frozen.
+        self._frozen = [layer for layer in layers if layer.trainable]
+        self._frozen_epochs = frozen_epochs
+        self._is_frozen = False
 
     @property
     def variables(self) -> Sequence[Any]:
         """The model's and the optimizer's."""
         return [*self._model.variables, *self._optimizer.variables]
+
+    def start_epoch(self, number: int) -> bool:
+        """Freeze the layers that are to be frozen in this epoch, and thaw them afterwards."""
+        freeze = bool(self._frozen) and number <= self._frozen_epochs
+        changed = freeze != self._is_frozen
+        if changed:
+            for layer in self._frozen:
+                layer.trainable = not freeze
+            self._is_frozen = freeze
+        return changed
 
     def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
         """Descend along the mean loss, with the model's own penalties (L2 and the like)."""

@@ -14,6 +14,7 @@ __all__ = ["Options"]
 # Where a training goes and what it runs on may differ when it is resumed; the rest decides its
 # result.
 _FREE = ("out", "device")
+_PATHS = ("data", "init")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Options:
         augment: Change the training samples at random, as the recipe says.
         patience: End after so many epochs in a row without a better validation metric, and keep
             the best weights; 0 trains all epochs and keeps the last.
+        samples: Train on so many samples only, drawn class by class; 0 is all.
+        init: A finished run whose preprocessing and layers are taken over, or None.
+        freeze: Epochs that train the new head alone; None is an eighth of all.
+        explain: Write pictures of what decided so many test samples.
         save_every: Save a state to resume from every so many steps, besides each epoch's end;
             0 is never.
 
@@ -45,13 +50,21 @@ class Options:
     h5: bool = False
     augment: bool = True
     patience: int = 0
+    samples: int = 0
+    init: Path | None = None
+    freeze: int | None = None
+    explain: int = 0
     save_every: int = 0
 
     def __post_init__(self) -> None:
+        if self.freeze is not None and self.init is None:
+            raise UsageError(
+                "There is nothing to freeze.", received="--freeze", expected="--freeze with --init"
+            )
         if not 0 <= self.seed < 2**32:
             raise UsageError("The seed is out of range.", received=self.seed, expected="0..2^32-1")
-        for name in ("patience", "save_every"):
-            if getattr(self, name) < 0:
+        for name in ("patience", "samples", "freeze", "explain", "save_every"):
+            if (getattr(self, name) or 0) < 0:
                 raise UsageError(
                     f"--{name.replace('_', '-')} is wrong.",
                     received=getattr(self, name),
@@ -61,9 +74,10 @@ class Options:
     def to_json(self) -> dict[str, Any]:
         """Return what decides the result, name -> value."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _FREE}
-        return values | {"data": None if self.data is None else str(self.data.resolve())}
+        paths = {name: getattr(self, name) for name in _PATHS}
+        return values | {name: path and str(path.resolve()) for name, path in paths.items()}
 
     def resumed(self, saved: Mapping[str, Any]) -> Options:
         """Return these options with the saved values of ``to_json`` put in."""
-        data = saved["data"]
-        return replace(self, **{**saved, "data": None if data is None else Path(data)})
+        paths = {name: saved[name] and Path(saved[name]) for name in _PATHS}
+        return replace(self, **{**saved, **paths})

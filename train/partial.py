@@ -25,8 +25,10 @@ from runtime.strict_json import dumps
 from train.run import REQUIRED_FILES, RunInfo
 from train.state import STATE
 
-__all__ = ["PartialRun"]
+__all__ = ["TUNED", "PartialRun", "take_lock"]
 
+# Of a run that a search made: which one; it becomes a part of run.json when the run is finished.
+TUNED = "tuned.json"
 _LOCK = "lock"
 _CLAIM = ".claim-"
 _NUMBER = re.compile(r"\.?(\d{3,})(\.partial)?", re.ASCII)
@@ -55,7 +57,7 @@ class PartialRun:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         claim = Path(tempfile.mkdtemp(prefix=_CLAIM, dir=folder))
-        lock = _take(claim, make=True)
+        lock = take_lock(claim, make=True)
         claim.chmod(0o755)
         while True:
             path = folder / f".{max(_numbers(folder), default=0) + 1:03d}.partial"
@@ -86,7 +88,7 @@ class PartialRun:
         for state in reversed(states):
             if not lock:
                 return cls(state.parent, None)
-            taken = _take(state.parent, make=True)
+            taken = take_lock(state.parent, make=True)
             if taken is None:
                 continue
             for leftover in state.parent.glob(".*"):
@@ -139,10 +141,11 @@ def _numbers(folder: Path) -> Iterator[int]:
             yield int(match[1])
 
 
-def _take(folder: Path, *, make: bool) -> int | None:
+def take_lock(folder: Path, *, make: bool) -> int | None:
     """Lock a folder; returns the descriptor that holds the lock, None if another process has it.
 
-    On Windows and on file systems that know no such locks, each lock is granted.
+    On Windows and on file systems that know no such locks, each lock is granted. The lock is the
+    file ``lock`` in the folder; with ``make`` false it must be there.
     """
     path = folder / _LOCK
     try:
@@ -177,17 +180,17 @@ def _sweep(folder: Path) -> None:
             young = time.time() - path.stat().st_mtime < _NEW_SECONDS
             if not (path / _LOCK).exists() and young:
                 continue
-            lock = _take(path, make=True)
+            lock = take_lock(path, make=True)
             if lock is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
     for path in folder.glob(f"[0-9]*/{_LOCK}"):
-        lock = _take(path.parent, make=False)
+        lock = take_lock(path.parent, make=False)
         if lock is not None:
             _remove_traces(path.parent)
             os.close(lock)
 
 
 def _remove_traces(run: Path) -> None:
-    for name in (STATE, _LOCK):
+    for name in (STATE, TUNED, _LOCK):
         (run / name).unlink(missing_ok=True)

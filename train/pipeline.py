@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from runtime.errors import UsageError
 from runtime.files import write_atomic
+from runtime.strict_json import dumps, loads
+from train.calibration import draw_balanced
 from train.console import Console
 from train.datasets.dataset import Dataset, check_dataset
 from train.devices import choose_device
 from train.interrupts import Interrupts
 from train.options import Options
-from train.partial import PartialRun
+from train.partial import TUNED, PartialRun
 from train.recipe import Hyperparameters, Recipe
 from train.resume import check_resumed_data
 from train.run import RunInfo
 from train.session import Session
 from train.state import STATE, State
+from train.transfer import adopt
 from train.write import write_run
 
 __all__ = ["LAST_GOOD", "Resumption", "Trained", "load_data", "train"]
@@ -51,6 +57,7 @@ def train(
     options: Options,
     console: Console,
     resumption: Resumption | None = None,
+    tuned: Mapping[str, Any] | None = None,
 ) -> Trained | None:
     """Train a recipe and write its run folder.
 
@@ -60,6 +67,7 @@ def train(
         options: The other choices.
         console: Where progress is said.
         resumption: The unfinished run to continue; hyper-parameters and options are its own.
+        tuned: The search that chose the hyper-parameters, for ``run.json``.
 
     Returns:
         The run; None on the workers that are not the chief, which write nothing.
@@ -73,7 +81,7 @@ def train(
     started = time.perf_counter()
     device = choose_device(options.device, options.precision)
     console.say(f"Device: {device.description}.")
-    recipe, dataset = load_data(recipe, hyper, options.data, console)
+    recipe, dataset = load_data(recipe, hyper, options, console)
     state = None if resumption is None else resumption.state
     if state is not None:
         check_resumed_data(state, dataset.sha256, device.policy)
@@ -94,10 +102,12 @@ def train(
         partial = resumption.partial if resumption else PartialRun.start(options.out, recipe.name)
         of_chief: Session | None = None
         try:
+            if tuned is not None:
+                write_atomic(partial.path / TUNED, dumps(tuned))
             of_chief = session(partial.path)
             model = of_chief.fit()
             _say_weights(model, console)
-            info = write_run(partial.path, model, of_chief)
+            info = _mention_search(write_run(partial.path, model, of_chief), partial)
             (partial.path / LAST_GOOD).unlink(missing_ok=True)
             with interrupts.held():
                 path = partial.finish(info)
@@ -110,18 +120,54 @@ def train(
 
 
 def load_data(
-    recipe: Recipe, hyper: Hyperparameters, path: Path | None, console: Console
+    recipe: Recipe, hyper: Hyperparameters, options: Options, console: Console
 ) -> tuple[Recipe, Dataset]:
-    """Load and check the data set; returns the recipe fitted to it, too.
+    """Load and check the data set; returns the recipe fitted to it, and to ``--init``, too.
 
     Raises:
         InvalidDataError: The data are missing, damaged or do not fit.
+        InvalidRunError: There is no run to start from.
+        InvalidModelError: Its network cannot be taken over.
+        UsageError: The run does not go with the recipe, or more samples are asked for than there
+            are.
     """
-    dataset = recipe.load(path, hyper, console.say)
+    dataset = recipe.load(options.data, hyper, console.say)
     if recipe.specialise is not None:
         recipe = recipe.specialise(dataset, hyper)
+    if options.init is not None:
+        recipe, dataset = adopt(recipe, dataset, options.init)
+        if recipe.transfer is not None:
+            console.say(
+                f"Layers and preprocessing are those of run {recipe.transfer.run}, "
+                f"the last layer is {recipe.transfer.head}."
+            )
     check_dataset(dataset, recipe.inputs, recipe.outputs)
-    return recipe, dataset
+    return recipe, _limit(recipe, dataset, options)
+
+
+def _limit(recipe: Recipe, dataset: Dataset, options: Options) -> Dataset:
+    """Return the data set with as many training samples as were asked for."""
+    count = options.samples
+    if count > len(dataset.train):
+        raise UsageError(
+            "There are not so many training samples.",
+            received=f"--samples {count}",
+            expected=f"at most {len(dataset.train)}",
+        )
+    if not count:
+        return dataset
+    ((name, spec),) = recipe.outputs.items()
+    drawn = draw_balanced(dataset.train, name, spec, seed=options.seed, count=count)
+    return replace(dataset, train=drawn)
+
+
+def _mention_search(info: RunInfo, partial: PartialRun) -> RunInfo:
+    """Tell of the search, if there was one: a resumed training knows it from this file alone."""
+    path = partial.path / TUNED
+    if not path.exists():
+        return info
+    tuned = loads(path.read_bytes(), TUNED, 1_000_000)
+    return replace(info, training={**info.training, "tuned": tuned})
 
 
 def _say_weights(model: keras.Model, console: Console) -> None:

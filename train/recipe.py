@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from train.learner import Learner, Setting
 
-__all__ = ["Hyperparameters", "Recipe", "override"]
+__all__ = ["Hyperparameters", "Recipe", "Transfer", "override"]
 
 
 def parameter(default: Any, text: str) -> Any:
@@ -66,6 +66,23 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """What a recipe has taken over from a finished run.
+
+    Args:
+        run: Its id.
+        model_sha256: Hash of its model file, 64 hex digits.
+        layers: Names of its layers, without input and head.
+        head: ``kept``, where the output is the same, or ``new``.
+    """
+
+    run: str
+    model_sha256: str
+    layers: tuple[str, ...]
+    head: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How to train one model.
 
@@ -101,6 +118,7 @@ class Recipe:
             it may write pictures.
         evaluate: Further metrics of the saved model, split -> name -> value, for ``run.json``;
             gets the model, the data set and the hyper-parameters.
+        transfer: Set by ``--init``: ``build`` starts from the weights of another run.
     """
 
     name: str
@@ -123,6 +141,7 @@ class Recipe:
     learner: Callable[[Any, Setting], Learner] | None = None
     on_epoch: Callable[[keras.Model, int, Path], None] | None = None
     evaluate: Callable[[keras.Model, Dataset, Any], Mapping[str, Mapping[str, float]]] | None = None
+    transfer: Transfer | None = None
 
     @property
     def tasks(self) -> str:

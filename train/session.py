@@ -8,18 +8,17 @@ from __future__ import annotations
 import math
 import platform
 import time
-import traceback
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import runtime
-from runtime.errors import EdgewardError, InvalidModelError, TrainingError, UsageError
+from runtime.errors import TrainingError, UsageError
+from train.blame import blaming
 from train.check import check_model
 from train.console import Console
 from train.datasets.dataset import Dataset
@@ -33,10 +32,9 @@ from train.options import Options
 from train.recipe import Hyperparameters, Recipe
 from train.scoring import Scorer
 from train.state import Best, State, save_state
+from train.transfer import count_frozen
 
 __all__ = ["Session", "versions"]
-
-_Made = TypeVar("_Made")
 
 
 class Session:
@@ -53,6 +51,8 @@ class Session:
         folder: Receives states and logs; None keeps everything in memory.
         state: Continues from here.
         started: ``time.perf_counter()`` when the training began; None is now.
+        watch: Called after each epoch with its number (from 1) and the metric of the validation
+            split; what it raises ends the training.
 
     Attributes:
         scorer: Scores models of this recipe.
@@ -61,6 +61,7 @@ class Session:
         stopped: Whether early stopping ended the training.
         elapsed: Wall-clock seconds of the processes that were killed.
         resumed: How often this training was continued.
+        frozen_epochs: Epochs that train the head alone, of a network taken from another run.
         last_good: The exported model after the last epoch finished here; None before that.
     """
 
@@ -77,10 +78,11 @@ class Session:
         folder: Path | None = None,
         state: State | None = None,
         started: float | None = None,
+        watch: Callable[[int, float], None] | None = None,
     ) -> None:
         self.recipe, self.hyper, self.options = recipe, hyper, options
         self.console, self.device, self.dataset = console, device, dataset
-        self.interrupts, self.folder = interrupts, folder
+        self.interrupts, self.folder, self.watch = interrupts, folder, watch
         self.scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
         self.history = [] if state is None else [dict(row) for row in state.history]
         self.best = None if state is None else state.best
@@ -92,16 +94,23 @@ class Session:
         self.last_good: keras.Model | None = None
         self._logs: Logs | None = None
         self._supervised = self.scorer.output.task != "generation"
+        self.frozen_epochs = count_frozen(recipe.transfer, options.freeze, hyper.epochs)
         if options.patience and not self._supervised:
             raise UsageError(
                 "Early stopping needs a metric of the validation split.",
                 received=f"task {self.scorer.output.task}",
                 fix="leave --patience out",
             )
+        if options.explain and not self._supervised:
+            raise UsageError(
+                "There is no answer to explain.",
+                received=f"task {self.scorer.output.task}",
+                fix="leave --explain out",
+            )
 
     def build(self) -> keras.Model:
         """Build the untrained model, with an error for people where the recipe fails."""
-        return _blaming(self.recipe, lambda: self.recipe.build(self.hyper))
+        return blaming(self.recipe, lambda: self.recipe.build(self.hyper))
 
     def fit(self) -> keras.Model:
         """Train; returns the exported model, with the best weights under early stopping.
@@ -170,13 +179,15 @@ class Session:
     def _fingerprint(self) -> int:
         # Where the data are may differ between machines; what they are, not.
         options = {**self.options.to_json(), "data": self.dataset.sha256, "h5": None}
+        if self.recipe.transfer is not None:
+            options["init"] = self.recipe.transfer.model_sha256
         return zlib.crc32(f"{self.recipe.name} {self.hyper.to_json()} {options}".encode())
 
     def _learner(self, setting: Setting) -> Learner:
         recipe, hyper = self.recipe, self.hyper
         if recipe.learner is not None:
             make = recipe.learner
-            return _blaming(recipe, lambda: make(hyper, setting))
+            return blaming(recipe, lambda: make(hyper, setting))
         loss = self.scorer.training_loss() if recipe.loss is None else recipe.loss(hyper)
         optimizer = recipe.optimizer
         return SupervisedLearner(
@@ -185,13 +196,15 @@ class Session:
             hyper.learning_rate,
             setting,
             keras.optimizers.Adam if optimizer is None else lambda rate: optimizer(hyper, rate),
+            frozen=() if recipe.transfer is None else recipe.transfer.layers,
+            frozen_epochs=self.frozen_epochs,
         )
 
     def _on_epoch(self, epoch: Epoch, model: keras.Model) -> bool:
         row = {"epoch": float(epoch.number)}
         row |= {f"step_{name}": value for name, value in epoch.losses.items()}
         if self._supervised:
-            row |= self._watch(model)
+            row |= self._measure(model)
         row |= {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
         for name, value in row.items():
             if not math.isfinite(value):
@@ -208,9 +221,11 @@ class Session:
                 self.recipe.on_epoch(model, epoch.number, self.folder)
         self.last_good = model
         self.console.epoch(row, self.hyper.epochs)
+        if self.watch is not None and self._supervised:
+            self.watch(epoch.number, row[f"validation_{self.scorer.metric}"])
         return self._is_over(epoch.number, row, model)
 
-    def _watch(self, model: keras.Model) -> dict[str, float]:
+    def _measure(self, model: keras.Model) -> dict[str, float]:
         """Return loss and metrics of the training and the validation split."""
         # As many training samples as validation samples, without augmentation: so the two curves
         # can be compared, at a tenth of the cost of the whole training split.
@@ -279,20 +294,3 @@ def _checkpoint(state: State) -> Checkpoint:
     return Checkpoint(
         state.epochs, state.steps, state.totals, state.seconds, state.stopped, state.arrays
     )
-
-
-def _blaming(recipe: Recipe, make: Callable[[], _Made]) -> _Made:
-    """Return ``make()``; an error of Keras inside it becomes one about the recipe's line."""
-    try:
-        return make()
-    except EdgewardError:
-        raise
-    except Exception as error:  # whatever a recipe, and Keras below it, can raise
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if "keras" not in frame.filename] or frames
-        lines = str(error).strip().splitlines() or [""]
-        raise InvalidModelError(
-            f"The model of {recipe.name} cannot be built.",
-            received=f"{type(error).__name__}: {lines[0]}",
-            fix=f"{Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line}",
-        ) from error

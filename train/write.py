@@ -13,7 +13,8 @@ from runtime.files import write_atomic
 from runtime.samples import Samples, save_samples
 from runtime.specs import vocabulary_names
 from runtime.tasks import decide
-from train.calibration import draw_calibration
+from train.calibration import draw_balanced
+from train.explain import write_explanations
 from train.history import write_history
 from train.plots import plot_confusion, plot_curves
 from train.run import DatasetInfo, RunInfo
@@ -54,7 +55,7 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
             metrics[name] = {**metrics.get(name, {}), **values}
     for name in ("validation", "test"):
         save_samples(folder / f"{name}.npz", splits[name])
-    calibration = draw_calibration(
+    calibration = draw_balanced(
         splits["train"], scorer.output_name, scorer.output, seed=session.options.seed
     )
     save_samples(folder / "calibration.npz", calibration)
@@ -68,6 +69,8 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
         answers = decide(scorer.output, outputs["test"])
         truth = scorer.targets(dataset.test).reshape(-1)
         plot_confusion(folder / "confusion.png", truth, answers, labels)
+    if session.options.explain:
+        write_explanations(folder, saved, session, outputs["test"])
     session.interrupts.check()
     return RunInfo(
         recipe=recipe.name,
@@ -92,7 +95,15 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
 
 def _training(session: Session) -> dict[str, Any]:
     """Return how the training went, for ``run.json``."""
-    best, options = session.best, session.options
+    best, options, transfer = session.best, session.options, session.recipe.transfer
+    init = None
+    if transfer is not None:
+        init = {
+            "run": transfer.run,
+            "model_sha256": transfer.model_sha256,
+            "head": transfer.head,
+            "frozen_epochs": session.frozen_epochs,
+        }
     return {
         "epochs": len(session.history),
         "augment": options.augment,
@@ -100,6 +111,8 @@ def _training(session: Session) -> dict[str, Any]:
         "best_epoch": len(session.history) if best is None else best.epoch,
         "stopped_early": session.stopped,
         "resumed": session.resumed,
+        "samples": len(session.dataset.train),
+        "init": init,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import TrainingError, UsageError
 from runtime.preprocessing import preprocess_batch
-from train.calibration import draw_calibration
+from train.calibration import draw_balanced
 from train.datasets.dataset import Dataset
 from train.devices import Device, choose_device
 from train.feed import TrainingFeed, shift_images
@@ -239,7 +239,7 @@ def test_one_cycle_rises_to_its_peak_and_falls_to_nothing() -> None:
 def test_calibration_is_balanced_in_any_first_part_and_of_the_training_split(
     digits: Dataset, count: int
 ) -> None:
-    drawn = draw_calibration(digits.train, "digit", RECIPE.outputs["digit"], seed=0)
+    drawn = draw_balanced(digits.train, "digit", RECIPE.outputs["digit"], seed=0)
     assert len(drawn) == 2000
     first = drawn.take(range(count))
     assert np.bincount(first.targets["digit"]).tolist() == [count // 10] * 10

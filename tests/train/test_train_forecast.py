@@ -28,8 +28,8 @@ def silent(line: str) -> None:
     pass
 
 
-def cut(spots: Array, window: int = 22) -> sunspots.SunspotDataset:
-    return sunspots.split_series(YEARS, spots.astype(np.float32), window, "here")
+def cut(spots: Array, window: int = 22, headroom: float = 0.0) -> sunspots.SunspotDataset:
+    return sunspots.split_series(YEARS, spots.astype(np.float32), window, headroom, "here")
 
 
 def test_each_target_is_the_year_after_its_window_and_splits_follow_each_other() -> None:
@@ -86,10 +86,32 @@ def test_naive_forecast_is_perfect_on_a_constant_only() -> None:
         assert errors == {"seasonal_naive_rmse": 11 * expected, "naive_rmse": expected}
 
 
+def test_headroom_adds_larger_windows_to_the_training_split_alone() -> None:
+    spots = np.random.default_rng(0).uniform(0, 100, len(YEARS))
+    plain, roomy = cut(spots), cut(spots, headroom=0.5)
+    for name in ("validation", "test"):
+        a, b = plain.splits[name], roomy.splits[name]
+        np.testing.assert_array_equal(a.inputs["years"], b.inputs["years"])
+        np.testing.assert_array_equal(a.targets["next"], b.targets["next"])
+    for old, new in (
+        (plain.train.inputs["years"], roomy.train.inputs["years"]),
+        (plain.train.targets["next"], roomy.train.targets["next"]),
+    ):
+        np.testing.assert_array_equal(new[:158], old)
+        np.testing.assert_array_equal(new[158:], np.asarray(old) * np.float32(1.5))
+    # The scaling of the inputs stays that of the years themselves.
+    assert (plain.mean, plain.deviation) == (roomy.mean, roomy.deviation)
+
+
 def test_real_series_is_complete() -> None:
     said: list[str] = []
-    data = sunspots.load(None, 22, said.append)
-    assert [len(split) for split in data.splits.values()] == [158, 50, 79]
+    data = sunspots.load(None, 22, 0.5, said.append)
+    assert [len(split) for split in data.splits.values()] == [2 * 158, 50, 79]
+    # What headroom is for: no test year is beyond what an int8 file was calibrated on.
+    most = {name: np.asarray(split.inputs["years"]).max() for name, split in data.splits.items()}
+    assert most["test"] < most["train"]
+    bare = sunspots.load(None, 22, 0.0, silent).train
+    assert np.asarray(bare.inputs["years"]).max() < most["test"]
     assert said == ["Data: sunspots 1700 to 2008 from package statsmodels."]
     assert data.test.targets["next"][-1, 0] == np.float32(2.9)
 
@@ -97,19 +119,19 @@ def test_real_series_is_complete() -> None:
 def test_without_statsmodels_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"edgeward\[train\]"):
-        sunspots.load(None, 22, silent)
+        sunspots.load(None, 22, 0.0, silent)
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     data = bytearray(sunspots._packaged().read_bytes())
     (tmp_path / "same.csv").write_bytes(data)
-    assert len(sunspots.load(tmp_path / "same.csv", 22, silent).test) == 79
+    assert len(sunspots.load(tmp_path / "same.csv", 22, 0.0, silent).test) == 79
     data[100] ^= 1
     (tmp_path / "other.csv").write_bytes(data)
     with pytest.raises(InvalidDataError, match="damaged or not the table"):
-        sunspots.load(tmp_path / "other.csv", 22, silent)
+        sunspots.load(tmp_path / "other.csv", 22, 0.0, silent)
     with pytest.raises(InvalidDataError, match="cannot be read"):
-        sunspots.load(tmp_path / "none.csv", 22, silent)
+        sunspots.load(tmp_path / "none.csv", 22, 0.0, silent)
 
 
 @pytest.mark.parametrize("window", [11, 170])

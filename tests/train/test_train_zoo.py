@@ -247,3 +247,32 @@ def test_mnist_edge_reaches_99_4_in_the_median_and_loses_at_most_a_tenth_of_a_po
     (drift,) = artifact["drift"]  # type: ignore[misc]
     assert drift["upper_bound"] <= 0.001
     assert drift["samples"] == 10_000
+
+
+@pytest.mark.floor
+def test_1000_clothes_are_learned_sooner_from_digits_than_from_scratch(
+    environment: Environment, tmp_path: Path
+) -> None:
+    """The same network both times: mnist_edge's, with a head for clothes."""
+    (tmp_path / "scratch.py").write_text(
+        "from dataclasses import replace\n"
+        "import keras\n"
+        "from train.recipes.fashion_cnn import RECIPE as CLOTHES\n"
+        "from train.recipes.mnist_edge import RECIPE as EDGE\n"
+        "def build(hyper):\n"
+        "    model = EDGE.build(hyper)\n"
+        "    head = keras.layers.Dense(10, 'softmax', dtype='float32', name='garment')\n"
+        "    return keras.Model(model.input, head(model.layers[-1].input))\n"
+        "RECIPE = replace(EDGE, name='scratch', load=CLOTHES.load, build=build,\n"
+        "                 outputs=CLOTHES.outputs)\n"
+    )
+    edge = full(environment, tmp_path, "mnist_edge")["run"]
+    few = ("scratch.py", "--samples", 1000, "--epochs", 8, "--batch-size", 32)
+    reached = {
+        start: sorted(
+            accuracy(full(environment, tmp_path, *few, "--seed", seed, *start)) for seed in range(3)
+        )
+        for start in ((), ("--init", edge))
+    }
+    scratch, transferred = reached.values()
+    assert transferred[1] > scratch[1] + 0.02, reached

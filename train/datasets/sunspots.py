@@ -47,7 +47,7 @@ class SunspotDataset(Dataset):
     deviation: float
 
 
-def load(path: Path | None, window: int, say: Say) -> SunspotDataset:
+def load(path: Path | None, window: int, headroom: float, say: Say) -> SunspotDataset:
     """Load windows as raw samples: ``years`` float32 [N, window, 1], ``next`` float32 [N, 1].
 
     A sample is asked for the year after its window. The test years are the last ones, 1930 to
@@ -57,6 +57,7 @@ def load(path: Path | None, window: int, say: Say) -> SunspotDataset:
     Args:
         path: The table ``sunspots.csv``; None takes the one of the package statsmodels.
         window: Years that the model sees, at least 11.
+        headroom: See ``split_series``.
         say: Told in one line where the data come from.
 
     Raises:
@@ -77,7 +78,7 @@ def load(path: Path | None, window: int, say: Say) -> SunspotDataset:
         )
     say(f"Data: sunspots 1700 to 2008 from {source}.")
     years, spots = parse(data)
-    return split_series(years, spots, window, source)
+    return split_series(years, spots, window, headroom, source)
 
 
 def _packaged() -> Path:
@@ -94,13 +95,18 @@ def parse(data: bytes) -> tuple[Array, Array]:
     return years, np.array([float(spots) for _, spots in rows], np.float32)
 
 
-def split_series(years: Array, spots: Array, window: int, source: str) -> SunspotDataset:
+def split_series(
+    years: Array, spots: Array, window: int, headroom: float, source: str
+) -> SunspotDataset:
     """Cut a series into windows and their following years, split by the year asked for.
 
     Args:
         years: int64 [N], ascending without gaps.
         spots: float32 [N].
         window: Years in a window.
+        headroom: Above 0, the training split holds each window a second time, larger by this part:
+            the next maximum may be higher than any that was seen, and what is calibrated on the
+            seen ones alone clips it.
         source: Where they came from, in words.
 
     Raises:
@@ -118,12 +124,20 @@ def split_series(years: Array, spots: Array, window: int, source: str) -> Sunspo
         rows = (asked >= first) & (asked < last)
         return Samples({"years": windows[rows].copy()}, {"next": targets[rows].copy()})
 
+    seen = split(0, _VALIDATION)
+    if headroom:
+        past, following = np.asarray(seen.inputs["years"]), seen.targets["next"]
+        larger = np.float32(1 + headroom)
+        seen = Samples(
+            {"years": np.concatenate([past, past * larger])},
+            {"next": np.concatenate([following, following * larger])},
+        )
     known = spots[years < _VALIDATION].astype(np.float64)
     return SunspotDataset(
         NAME,
         source,
         FILE.sha256,
-        train=split(0, _VALIDATION),
+        train=seen,
         validation=split(_VALIDATION, _TEST),
         test=split(_TEST, 9999),
         mean=float(known.mean()),
