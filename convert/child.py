@@ -25,14 +25,19 @@ LOG_LINES = 15
 
 
 def run_worker(
-    folder: Path, *, timeout: float, on_event: Callable[[dict[str, Any]], None]
+    folder: Path,
+    *,
+    timeout: float,
+    on_event: Callable[[dict[str, Any]], None],
+    module: str = "convert.worker",
 ) -> dict[str, str]:
     """Run the job in ``folder`` in a process of its own.
 
     Args:
-        folder: Work folder with ``job.json``.
+        folder: Work folder with the job.
         timeout: Seconds until the worker is killed.
         on_event: Called with each event: ``stage``, ``artifact``, ``made``.
+        module: The program: it converts, or looks at a model.
 
     Returns:
         Versions of the packages that converted.
@@ -46,7 +51,7 @@ def run_worker(
     log = folder / LOG
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "convert.worker", str(folder), str(writer)],
+            [sys.executable, "-m", module, str(folder), str(writer)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convert.tables import print_report
+from convert.user_options import parse_expect, parse_shapes
+from convert.variants import OFFERED
 from runtime import __version__
 from runtime.console import guarded, print_json, say
 from runtime.errors import MissingExtraError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from convert.report import ConversionReport
+    pass
 
 __all__ = ["main"]
 
@@ -22,6 +25,9 @@ examples:
   python -m convert --int8                       # the latest run below ./runs
   python -m convert runs/mnist_cnn/001 --int8 --max-drop 0.002
   python -m convert --int8 --format tflite --json
+  python -m convert --all --keep-passing          # every variant that the model can have
+  python -m convert --int8 --target tflite-micro  # must load there
+  python -m convert model.keras --int8 --calibration c.npz --test t.npz --labels l.txt
 
 The float32 artifact of each format comes along always: it is what the others are compared with.
 Each artifact answers the whole test split in every installed runtime, pair by pair with the float
@@ -50,10 +56,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edgeward {__version__}")
     parser.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="run folder (default: the latest below ./runs)"
-    )
+        "source", nargs="?", metavar="SOURCE",
+        help="run folder (default: the latest below ./runs), or a model of your own: .keras, .h5 "
+        "or a SavedModel folder",
+    )  # fmt: skip
     parser.add_argument("--int8", action="store_true", help="int8 weights and activations")
+    parser.add_argument("--fp16", action="store_true", help="float16 weights, for GPUs")
+    parser.add_argument(
+        "--dynamic", action="store_true", help="int8 weights, activations quantised as they come"
+    )
+    parser.add_argument(
+        "--int16x8", action="store_true", help="int8 weights, int16 activations (TFLite only)"
+    )
     parser.add_argument("--fp32", action="store_true", help="float32 only")
+    parser.add_argument(
+        "--all", action="store_true", dest="everything",
+        help="every variant; what the model or the target cannot have is listed with the reason",
+    )  # fmt: skip
     parser.add_argument(
         "--format", default="tflite,onnx", metavar="LIST", help="tflite, onnx (default: both)"
     )
@@ -63,8 +82,28 @@ def _parser() -> argparse.ArgumentParser:
         help="largest drop allowed, a fraction (default: the recipe's budget)",
     )  # fmt: skip
     parser.add_argument(
+        "--target", metavar="NAME==VERSION",
+        help="runtime that must accept the artifacts (default: the oldest supported ones)",
+    )  # fmt: skip
+    parser.add_argument(
         "--calibration", type=Path, metavar="F",
         help=".npz of raw training samples to calibrate with (default: the run's)",
+    )  # fmt: skip
+    own = parser.add_argument_group("a model of your own (docs/your-own-model.md)")
+    for option, text in (
+        ("--test", ".npz of raw samples and targets; without it the artifacts are unverified"),
+        ("--validation", "the same of the validation split"),
+        ("--labels", "class names, one per line"),
+        ("--preprocessing", "specs of inputs and outputs as JSON"),
+    ):
+        own.add_argument(option, type=Path, metavar="F", help=text)
+    own.add_argument(
+        "--shape", action="append", default=[], metavar="NAME=DIMS",
+        help="dimensions that an input leaves open, without the batch: tokens=200; may be repeated",
+    )  # fmt: skip
+    own.add_argument(
+        "--expect", action="append", default=[], metavar="METRIC=VALUE",
+        help="what the float model is known to reach on the test samples; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--allow-inconclusive", action="store_true",
@@ -78,15 +117,22 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, metavar="S",
         help="seconds the converter may take (default 1800)",
     )  # fmt: skip
+    parser.add_argument(
+        "--memory", type=float, metavar="GB",
+        help="memory the converter may take (default: nine tenths of the machine's; 0: no limit)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    variants = [name for name in ("fp32", "int8") if getattr(options, name)]
-    if not variants:
+    variants = [name for name in OFFERED if getattr(options, name)]
+    if not variants and not options.everything:
         raise UsageError(
-            "Which variant?", received="none", expected="--int8 or --fp32", fix="add --int8"
+            "Which variant?",
+            received="none",
+            expected=", ".join(f"--{name}" for name in OFFERED) + " or --all",
+            fix="add --int8",
         )
     try:
         from convert.pipeline import DEFAULT_TIMEOUT, convert
@@ -97,26 +143,35 @@ def _run(options: argparse.Namespace) -> int:
             report = convert(
                 options.source,
                 variants=variants,
+                everything=options.everything,
                 formats=[name.strip() for name in options.format.split(",")],
                 out=options.out,
                 max_drop=options.max_drop,
+                target=options.target,
                 calibration=options.calibration,
+                test=options.test,
+                validation=options.validation,
+                labels=options.labels,
+                preprocessing=options.preprocessing,
+                shapes=parse_shapes(options.shape),
+                expect=parse_expect(options.expect),
                 allow_inconclusive=options.allow_inconclusive,
                 keep_passing=options.keep_passing,
                 timeout=DEFAULT_TIMEOUT if options.timeout is None else options.timeout,
+                memory=None if options.memory is None else int(options.memory * 2**30),
                 progress=progress,
             )
         except RefusedError as error:
             if options.json and error.report is not None:
                 print_json(error.report.to_json())
             elif error.report is not None:
-                _print_table(error.report)
+                print_report(error.report)
             raise
     if options.json:
         # A path, for the next command; the report inside the bundle holds its name only.
         print_json({**report.to_json(), "bundle": str(report.bundle)})
     else:
-        _print_table(report)
+        print_report(report)
         print(f"bundle: {report.bundle}   report: {report.bundle}/report.html")
     return 0
 
@@ -145,38 +200,6 @@ class _Progress:
             self._status.update(text)
         else:
             say(text)
-
-
-def _print_table(report: ConversionReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from convert.units import show
-
-    table = Table(title=f"{report.name}, from run {report.run}")
-    table.add_column("artifact", no_wrap=True)
-    table.add_column("runtime", no_wrap=True)
-    for column in ("bytes", "float", "artifact", "drop", "within", "verdict"):
-        table.add_column(column, justify="right", no_wrap=True)
-    colours = {"pass": "green", "inconclusive": "yellow", "refused": "red"}
-    for artifact in report.artifacts:
-        for runtime, drifts in artifact.drifts.items():
-            for drift in drifts:
-                seen = show(drift)
-                table.add_row(
-                    artifact.id,
-                    runtime,
-                    f"{artifact.size:,}",
-                    *(seen.reference, seen.value, seen.drop, seen.within),
-                    f"[{colours[drift.verdict]}]{drift.verdict}[/]",
-                )
-        for runtime in artifact.unusable:
-            table.add_row(artifact.id, runtime, f"{artifact.size:,}", "-", "-", "-", "-", "no")
-    # A pipe has no width of its own; 80 columns would cut the numbers.
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(table)
-    for note in report.notes:
-        print(f"note: {note}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from convert.source import Source
 from runtime.arrays import Array, Floats
 from runtime.samples import Samples
+from runtime.tasks import decide
 
 __all__ = ["choose_golden"]
 
@@ -37,7 +38,10 @@ def choose_golden(source: Source, float_values: Mapping[str, Floats]) -> Samples
         margin = np.zeros(len(values))
     close = np.argsort(margin, kind="stable")[:half]
     rest = np.setdiff1d(np.arange(len(values)), close)
-    groups = source.test.targets[name] if spec.task in ("classification", "binary") else None
+    groups = None
+    if spec.task in ("classification", "binary"):
+        # Without targets the float model's own answers are the classes to spread over.
+        groups = source.test.targets.get(name, decide(spec, float_values[name]))
     return source.test.take(np.concatenate([close, _spread(rest, groups, half)]))
 
 

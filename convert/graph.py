@@ -16,11 +16,22 @@ from ai_edge_litert import schema_py_generated as schema
 from runtime.artifact import Op
 from runtime.errors import InvalidModelError
 
-__all__ = ["Graph", "GraphTensor", "canonicalise", "read_graph"]
+__all__ = [
+    "DTYPES",
+    "FILE_IDENTIFIER",
+    "Graph",
+    "GraphTensor",
+    "canonicalise",
+    "is_custom",
+    "op_name",
+    "parse",
+    "read_graph",
+    "text_of",
+]
 
 FILE_IDENTIFIER = b"TFL3"
 
-_DTYPES = {
+DTYPES = {
     value: name.lower()
     for name, value in vars(schema.TensorType).items()
     if not name.startswith("_")
@@ -74,7 +85,12 @@ class Graph:
     min_runtime: str
 
 
-def _load(data: bytes) -> Any:
+def parse(data: bytes) -> Any:
+    """Return the ``ModelT`` of a TFLite file.
+
+    Raises:
+        InvalidModelError: It is no TFLite file.
+    """
     if data[4:8] != FILE_IDENTIFIER:
         raise InvalidModelError(
             "This is no TFLite file.", received=repr(data[4:8]), expected=repr(FILE_IDENTIFIER)
@@ -82,17 +98,24 @@ def _load(data: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(data, 0)
 
 
-def _text(value: bytes | str | None) -> str:
+def text_of(value: bytes | str | None) -> str:
+    """Return a string of the file as str."""
     return value.decode() if isinstance(value, bytes) else value or ""
 
 
-def _op_name(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
+def op_name(code: Any) -> str:
+    """Return the name of an ``OperatorCodeT``: the builtin op's or the custom op's own."""
+    return text_of(code.customCode) if is_custom(code) else _BUILTINS[_builtin(code)]
+
+
+def is_custom(code: Any) -> bool:
+    """Tell whether an ``OperatorCodeT`` is a custom op (``Flex...`` runs TensorFlow)."""
+    return _builtin(code) == int(schema.BuiltinOperator.CUSTOM)
+
+
+def _builtin(code: Any) -> int:
     # Old files hold the op in the deprecated byte only.
-    builtin = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-    if builtin == schema.BuiltinOperator.CUSTOM:
-        return _text(code.customCode)
-    return _BUILTINS[builtin]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def read_graph(data: bytes) -> Graph:
@@ -101,7 +124,7 @@ def read_graph(data: bytes) -> Graph:
     Raises:
         InvalidModelError: It is no TFLite file.
     """
-    model = _load(data)
+    model = parse(data)
     tensors: list[GraphTensor] = []
     edges: dict[str, tuple[GraphTensor, ...]] = {}
     for number, subgraph in enumerate(model.subgraphs):
@@ -111,7 +134,8 @@ def read_graph(data: bytes) -> Graph:
         values = {int(i) for i in (*subgraph.inputs, *subgraph.outputs)}
         for operator in subgraph.operators or []:
             for index in operator.inputs if operator.inputs is not None else []:
-                readers.setdefault(int(index), []).append(_op_name(model, operator))
+                name = op_name(model.operatorCodes[operator.opcodeIndex])
+                readers.setdefault(int(index), []).append(name)
             values.update(int(i) for i in operator.outputs)
         values.update(readers)
         local = [
@@ -126,11 +150,10 @@ def read_graph(data: bytes) -> Graph:
     ops: set[Op] = set()
     custom: set[str] = set()
     for code in model.operatorCodes:
-        builtin = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-        if builtin == schema.BuiltinOperator.CUSTOM:
-            custom.add(_text(code.customCode))
+        if is_custom(code):
+            custom.add(op_name(code))
         else:
-            ops.add(Op(_BUILTINS[builtin], int(code.version)))
+            ops.add(Op(op_name(code), int(code.version)))
     return Graph(
         edges["inputs"],
         edges["outputs"],
@@ -151,9 +174,9 @@ def _tensor(model: Any, tensor: Any, readers: list[str]) -> GraphTensor:
         given = quantization.zeroPoint
         zero_points = tuple(int(z) for z in given) if given is not None else (0,) * len(scales)
     return GraphTensor(
-        name=_text(tensor.name),
+        name=text_of(tensor.name),
         shape=tuple(int(d) for d in tensor.shape) if tensor.shape is not None else (),
-        dtype=_DTYPES[tensor.type],
+        dtype=DTYPES[tensor.type],
         scales=scales,
         zero_points=zero_points,
         size=0 if content is None else len(content),
@@ -163,7 +186,7 @@ def _tensor(model: Any, tensor: Any, readers: list[str]) -> GraphTensor:
 
 def _min_runtime(model: Any) -> str:
     for entry in model.metadata or []:
-        if _text(entry.name) == "min_runtime_version":
+        if text_of(entry.name) == "min_runtime_version":
             return bytes(model.buffers[entry.buffer].data).rstrip(b"\0").decode()
     return ""
 
@@ -182,13 +205,13 @@ def canonicalise(data: bytes, inputs: Mapping[str, str], outputs: Mapping[str, s
     Returns:
         The rewritten file.
     """
-    model = _load(data)
+    model = parse(data)
     graph = model.subgraphs[0]
     _free_reshapes(model, graph)
     for indices, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
         for index in indices:
             tensor = graph.tensors[index]
-            tensor.name = names.get(_text(tensor.name), _text(tensor.name))
+            tensor.name = names.get(text_of(tensor.name), text_of(tensor.name))
     builder = flatbuffers.Builder(len(data) + 1024)
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
@@ -196,7 +219,10 @@ def canonicalise(data: bytes, inputs: Mapping[str, str], outputs: Mapping[str, s
 
 def _free_reshapes(model: Any, graph: Any) -> None:
     for operator in graph.operators:
-        if _op_name(model, operator) != "RESHAPE" or len(operator.inputs) < 2:
+        if (
+            op_name(model.operatorCodes[operator.opcodeIndex]) != "RESHAPE"
+            or len(operator.inputs) < 2
+        ):
             continue
         source = graph.tensors[operator.inputs[0]]
         target = graph.tensors[operator.outputs[0]]
@@ -215,7 +241,7 @@ def _free_reshapes(model: Any, graph: Any) -> None:
         # A buffer of its own: the constant may be shared with an op that needs the 1.
         model.buffers.append(fresh)
         own = schema.TensorT()
-        own.name = _text(wanted.name) + "/batch"
+        own.name = text_of(wanted.name) + "/batch"
         own.shape, own.type, own.buffer = wanted.shape, wanted.type, len(model.buffers) - 1
         graph.tensors.append(own)
         operator.inputs = np.array([operator.inputs[0], len(graph.tensors) - 1], np.int32)

@@ -14,6 +14,8 @@ __all__ = ["Description", "describe"]
 
 # Ops whose second input is a weight.
 _WEIGHT_OPS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D"}
+# Bytes. The converter leaves constants below 1,024 elements in float32, and so are biases.
+_SMALL = 4 * 1024
 _INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "bool"}
 
 
@@ -82,36 +84,70 @@ def describe(artifact_id: str, data: bytes, twin_size: int | None) -> Descriptio
 def _lint_tflite(graph: Graph, variant: str) -> list[str]:
     problems = [f"op {name} is no builtin op" for name in graph.custom_ops]
     weights = [t for t in graph.tensors if t.size and set(t.used_by) & _WEIGHT_OPS]
+    edges = [("input", t) for t in graph.inputs] + [("output", t) for t in graph.outputs]
+    of_edges = {"int8": "int8", "int16x8": "int16"}.get(variant, "float32")
+    problems += [
+        f"{what} {t.name!r} is {t.dtype}, not {of_edges}"
+        for what, t in edges
+        # Ids of tokens are integers already; there is nothing to quantise.
+        if t.dtype != of_edges and not (what == "input" and t.dtype in ("int32", "int64"))
+    ]
     if variant == "fp32":
         problems += [
             f"tensor {t.name!r} is quantised ({t.dtype})" for t in graph.tensors if t.scales
         ]
         problems += [f"op {op.name}" for op in graph.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
-        return problems
-    problems += [
-        f"float island: tensor {t.name!r} is {t.dtype}"
-        for t in graph.tensors
-        if t.dtype not in _INTEGERS
-    ]
-    for what, edges in (("input", graph.inputs), ("output", graph.outputs)):
-        problems += [
-            f"{what} {t.name!r} is {t.dtype}, not int8"
-            for t in edges
-            # Ids of tokens are integers already; there is nothing to quantise.
-            if t.dtype != "int8" and not (what == "input" and t.dtype in ("int32", "int64"))
-        ]
+        return problems + _other_dtypes(graph, ("float16",))
+    if variant == "fp16":
+        problems += [f"weight {t.name!r} is {t.dtype}" for t in weights if t.dtype == "int8"]
+        halves = [t for t in graph.tensors if t.size and t.dtype == "float16"]
+        return problems + _big_in(graph, "float32") + ([] if halves else ["no weight is float16"])
     big = [t for t in weights if t.dtype == "int8"]
+    if variant == "dynamic":
+        ints = [t for t in graph.tensors if t.size and t.dtype == "int8"]
+        problems += [] if ints else ["no weight is int8"]
+        problems += [f"{t.name!r} is int8 without a scale" for t in ints if not t.scales]
+        problems += [
+            f"activation {t.name!r} is int8: its range was fixed by calibration"
+            for t in graph.tensors
+            if not t.size and t.dtype == "int8" and t.scales
+        ]
+        return problems + _big_in(graph, "float32")
     if weights and not big:
         problems.append("no weight is int8")
     problems += [f"{t.name!r} is int8 without a scale" for t in big if not t.scales]
-    return problems
+    own = {t.name for _, t in edges} if variant == "int8-floatio" else set()
+    return problems + [
+        f"float island: tensor {t.name!r} is {t.dtype}"
+        for t in graph.tensors
+        if t.dtype not in _INTEGERS and t.name not in own
+    ]
+
+
+def _big_in(graph: Graph, dtype: str) -> list[str]:
+    """Complain about large constants of a dtype that quantising should have left nowhere."""
+    return [
+        f"weight {t.name!r} is {t.dtype}"
+        for t in graph.tensors
+        if t.dtype == dtype and t.size > _SMALL
+    ]
+
+
+def _other_dtypes(graph: Graph, dtypes: tuple[str, ...]) -> list[str]:
+    return [f"tensor {t.name!r} is {t.dtype}" for t in graph.tensors if t.dtype in dtypes]
 
 
 def _lint_onnx(graph: OnnxGraph, variant: str) -> list[str]:
     problems = [f"tensor {name!r} is stored outside the file" for name in graph.external]
     quantising = [op.name for op in graph.ops if op.name in ("QuantizeLinear", "DequantizeLinear")]
     if variant == "fp32":
-        return problems + [f"op {name}" for name in quantising]
+        integers = [op.name for op in graph.ops if "Quantize" in op.name or "Integer" in op.name]
+        problems += [f"constant {name!r} is float16" for name in graph.half_weights]
+        return problems + [f"op {name}" for name in integers]
+    if variant == "fp16":
+        problems += [f"op {name}" for name in quantising]
+        problems += [f"weight {name!r} is float32" for name in graph.float_weights]
+        return problems + ([] if graph.half_weights else ["no weight is float16"])
     if variant == "dynamic":
         return problems + _lint_dynamic(graph)
     if len(quantising) != 2:

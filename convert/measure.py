@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from convert.drift.agreement import Agreement, measure_agreement
 from convert.drift.metrics import OutputDrift, measure_drift
 from convert.lint import Description
 from convert.source import Source
@@ -28,7 +29,7 @@ __all__ = ["Measured", "describe_artifact", "measure"]
 
 # Kernel sets of one runtime that another build or processor may use.
 OTHER_KERNELS = ("no-delegate", "reference")
-SEVERITY = ("pass", "inconclusive", "refused")
+SEVERITY = ("pass", "unverified", "inconclusive", "refused")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Measured:
     Attributes:
         artifact: Its description, complete with drift.
         data: The file.
-        drifts: Runtime -> drift of each output there.
+        drifts: Runtime -> drift there of each output that has targets.
+        agreements: Runtime -> agreement of each output with the float model.
+        unverified: Outputs without targets.
         unusable: Runtime -> why it cannot run the artifact.
         expected: Outputs on the golden inputs, per runtime.
         nodes: Size of the graph, for the report.
@@ -47,6 +50,8 @@ class Measured:
     artifact: Artifact
     data: bytes
     drifts: Mapping[str, list[OutputDrift]]
+    agreements: Mapping[str, list[Agreement]]
+    unverified: tuple[str, ...]
     unusable: Mapping[str, str]
     expected: list[Expected]
     nodes: int
@@ -66,7 +71,8 @@ class Measured:
     @property
     def verdict(self) -> str:
         """The worst of all outputs and runtimes."""
-        return max((drift.verdict for drift in self.worst), key=SEVERITY.index)
+        verdicts = [drift.verdict for drift in self.worst]
+        return max(verdicts + ["unverified"] * bool(self.unverified), key=SEVERITY.index)
 
 
 def measure(
@@ -76,7 +82,7 @@ def measure(
     source: Source,
     float_values: Mapping[str, Floats],
     golden: Samples,
-    budget: float,
+    max_drop: float | None,
 ) -> Measured:
     """Measure one artifact.
 
@@ -87,7 +93,7 @@ def measure(
         source: The model's data and specs.
         float_values: Output name -> the float model's values on the test split.
         golden: The golden inputs.
-        budget: Largest drift allowed.
+        max_drop: Largest drift allowed; None takes the source's budget of each output.
 
     Raises:
         MissingExtraError: No runtime for the format is installed.
@@ -116,16 +122,28 @@ def measure(
     artifact = replace(artifact, batch=batch)
     runners = {name: _runner(artifact, data, name, source) for name in runners}
     drifts: dict[str, list[OutputDrift]] = {}
+    agreements: dict[str, list[Agreement]] = {}
     expected: list[Expected] = []
     outputs: list[dict[str, Array]] = []
     for runner in runners.values():
         raw = runner.invoke_batch(source.test.inputs)
         outputs.append(raw)
         values = runner.values(raw)
-        drifts[f"{runner.backend.runtime} {runner.backend.version}"] = [
+        runtime = f"{runner.backend.runtime} {runner.backend.version}"
+        drifts[runtime] = [
             measure_drift(
-                name, spec, float_values[name], values[name], source.test.targets[name], budget
+                name,
+                spec,
+                float_values[name],
+                values[name],
+                source.test.targets[name],
+                source.budget_of(name) if max_drop is None else max_drop,
             )
+            for name, spec in source.outputs.items()
+            if name not in source.unverified
+        ]
+        agreements[runtime] = [
+            measure_agreement(name, spec, float_values[name], values[name])
             for name, spec in source.outputs.items()
         ]
         expected.append(
@@ -143,11 +161,11 @@ def measure(
     ]
     seen = _largest_difference(outputs)
     seen = max(seen, _largest_difference([*(dict(e.outputs) for e in expected), *others]))
-    measured = Measured(artifact, data, drifts, unusable, expected, nodes)
-    return replace(
-        measured,
-        artifact=replace(artifact, max_lsb=seen, drift=_for_manifest(measured)),
+    measured = Measured(
+        *(artifact, data, drifts, agreements, source.unverified, unusable, expected, nodes)
     )
+    entries = _for_manifest(measured, source, max_drop)
+    return replace(measured, artifact=replace(artifact, max_lsb=seen, drift=entries))
 
 
 def describe_artifact(
@@ -221,8 +239,13 @@ def _largest_difference(outputs: list[dict[str, Array]]) -> int:
     )
 
 
-def _for_manifest(measured: Measured) -> tuple[Drift, ...]:
+def _for_manifest(measured: Measured, source: Source, max_drop: float | None) -> tuple[Drift, ...]:
     entries = []
+    first = next(iter(measured.agreements))
+    for agreement in measured.agreements[first]:
+        if agreement.output in measured.unverified:
+            budget = source.budget_of(agreement.output) if max_drop is None else max_drop
+            entries.append(agreement.to_drift(budget, first))
     for worst in measured.worst:
         runtime = next(name for name, drifts in measured.drifts.items() if worst in drifts)
         entries.append(

@@ -38,6 +38,7 @@ class OnnxGraph:
         ops: Op types with the version of their opset.
         opset: Version of the default opset.
         float_weights: Names of weights that an op reads as float32, straight from the file.
+        half_weights: Names of constants in float16.
         float_activations: Names of the nodes with weights whose activations are not dequantised.
         external: Names of tensors stored outside the file.
         nodes: Number of nodes.
@@ -49,6 +50,7 @@ class OnnxGraph:
     ops: tuple[Op, ...]
     opset: int
     float_weights: tuple[str, ...]
+    half_weights: tuple[str, ...]
     float_activations: tuple[str, ...]
     external: tuple[str, ...]
     nodes: int
@@ -105,6 +107,11 @@ def read_onnx(data: bytes) -> OnnxGraph:
         ),
         opset=opset,
         float_weights=tuple(float_weights),
+        half_weights=tuple(
+            tensor.name
+            for tensor in graph.initializer
+            if tensor.data_type == onnx.TensorProto.FLOAT16
+        ),
         float_activations=tuple(float_activations),
         external=tuple(
             tensor.name

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from convert.bundling import bundle_files
 from convert.calibration import DEFAULT_COUNT, choose_calibration, suspicions
-from convert.child import run_worker
+from convert.conversion import Conversion, convert_all, default_memory
 from convert.goldens import choose_golden
-from convert.job import CALIBRATION, FLOAT_OUTPUTS, Job, artifact_file
-from convert.lint import describe
-from convert.measure import Measured, describe_artifact, measure
+from convert.job import CALIBRATION, FLOAT_OUTPUTS
+from convert.measure import Measured
+from convert.measuring import Bench, measure_all, twin_of
 from convert.refusal import accepted, reason, refused
 from convert.report import ArtifactReport, ConversionReport
 from convert.reproduce import float_values, reproduce
-from convert.source import Source, open_source
+from convert.source import open_source
+from convert.target_check import adapt, choose_targets, switches_for
 from convert.variants import FORMATS, INT8, plan
 from convert.write import (
     REPORTS,
@@ -29,18 +29,13 @@ from convert.write import (
     write_bundle,
 )
 from runtime import __version__
-from runtime.errors import UsageError
+from runtime.errors import TargetError, UsageError
 from runtime.files import write_atomic
-from runtime.golden import Golden
-from runtime.manifest import Manifest
-from runtime.manifest import Source as ManifestSource
 from runtime.samples import save_samples
 
 __all__ = ["DEFAULT_TIMEOUT", "convert"]
 
 DEFAULT_TIMEOUT = 1800.0
-# What a device should run when nothing else is asked for.
-PREFERRED = ("tflite-int8", "onnx-int8", "onnx-dynamic", "tflite-fp32", "onnx-fp32")
 
 
 def convert(
@@ -50,29 +45,51 @@ def convert(
     formats: Sequence[str] = FORMATS,
     out: Path | str = "bundles",
     runs: Path | str = "runs",
+    everything: bool = False,
     max_drop: float | None = None,
+    target: str | None = None,
     calibration: Path | None = None,
     calibration_samples: int = DEFAULT_COUNT,
+    test: Path | None = None,
+    validation: Path | None = None,
+    labels: Path | None = None,
+    preprocessing: Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    expect: Mapping[str, float] | None = None,
     allow_inconclusive: bool = False,
     keep_passing: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
+    memory: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ConversionReport:
-    """Convert a run, measure each artifact against the float model and write a bundle.
+    """Convert a model, measure each artifact against the float model and write a bundle.
 
     Args:
-        source: A run folder; None takes the latest below ``runs``.
+        source: A run folder, a ``.keras`` or ``.h5`` file or a SavedModel folder; None takes the
+            latest run below ``runs``.
         variants: Variant ids, see ``convert.variants``; float32 comes along always.
         formats: ``tflite``, ``onnx``.
+        everything: Make every variant that model and target allow; ``report.not_made`` says why
+            for each one that is not there.
         out: Folder of bundles; the bundle is ``out/<recipe>``.
         runs: Where to look for the latest run.
         max_drop: Largest upper bound of the drop allowed: a fraction of accuracy, an increase of
             the error, or dB below 100; None takes the recipe's.
+        target: Runtime that must accept the artifacts, ``NAME==VERSION``; None is the oldest
+            supported one of each format (``convert.targets``).
         calibration: ``.npz`` of raw samples to calibrate with instead of the run's.
         calibration_samples: How many of them.
+        test: For a user's model: ``.npz`` of raw samples and targets; without it the artifacts are
+            *unverified* (docs/your-own-model.md).
+        validation: For a user's model: the same of the validation split.
+        labels: For a user's model: class names, one per line.
+        preprocessing: For a user's model: specs of inputs and outputs as JSON.
+        shapes: For a user's model: input name -> dimensions after the batch that it leaves open.
+        expect: For a user's model: metric -> value that the float model must give.
         allow_inconclusive: Bundle artifacts that too few samples could judge, marked.
         keep_passing: Bundle the artifacts that pass although others were refused.
         timeout: Seconds that the converter may take.
+        memory: Bytes that the converter may take; 0 is no limit, None nine tenths of the machine's.
         progress: Called with one line per step.
 
     Returns:
@@ -83,7 +100,8 @@ def convert(
             previous bundle stays as it was, except under ``keep_passing``.
         InvalidInputError: Run, model or data are invalid, or the float model does not reproduce
             the run's metric.
-        TargetError: A format cannot hold the model, or the converter crashed or ran out of time.
+        TargetError: A format or the target cannot hold the model, or the converter crashed or ran
+            out of time; under ``everything`` only where nothing at all could be made.
 
     >>> from convert import convert                                      # doctest: +SKIP
     >>> report = convert("runs/mnist_cnn/001", max_drop=0.002)           # doctest: +SKIP
@@ -98,81 +116,87 @@ def convert(
         raise UsageError("No calibration samples.", received=calibration_samples, expected=">= 1")
     if not 0 < timeout < float("inf"):
         raise UsageError("No time to convert in.", received=timeout, expected="seconds > 0")
-    ids = plan(variants, formats)
-    opened = open_source(source, runs=runs, calibration=calibration)
-    target = Path(out) / opened.name
-    check_target(target)
+    targets = choose_targets(target)
+    ids, missing = plan(variants, formats, everything=everything)
+    notes: list[str] = [one.note for one in targets.values() if one.note]
+    if not everything:
+        ids, exchanged = adapt(ids, targets)
+        notes += exchanged
+    opened = open_source(
+        source,
+        runs=runs,
+        calibration=calibration,
+        test=test,
+        validation=validation,
+        labels=labels,
+        preprocessing=preprocessing,
+        shapes=shapes,
+        expect=expect,
+        timeout=timeout,
+        progress=progress,
+    )
+    path = Path(out) / opened.name
+    check_target(path)
     progress(f"converting {opened.run} ({', '.join(ids)})")
     budget = opened.budget if max_drop is None else max_drop
     chosen = choose_calibration(opened, calibration_samples)
     with tempfile.TemporaryDirectory(prefix="edgeward-") as name:
         folder = Path(name)
         save_samples(folder / CALIBRATION, chosen)
-        conversion = _convert_all(folder, opened, ids, timeout, progress)
+        conversion = convert_all(
+            *(folder, opened, ids),
+            tolerant=everything,
+            switches=switches_for(targets),
+            timeout=timeout,
+            memory=default_memory() if memory is None else memory,
+            progress=progress,
+        )
+        conversion.missing = {**missing, **conversion.missing}
         values = float_values(folder / FLOAT_OUTPUTS, opened)
         reproductions = reproduce(opened, values)
         for output, r in reproductions.items():
-            progress(f"float model reproduces {output}: {r.metric} {r.measured:.4f}")
+            said = "gives" if r.expected is None else "reproduces"
+            progress(f"float model {said} {output}: {r.metric} {r.measured:.4f}")
         golden = choose_golden(opened, values)
-        measured: list[Measured] = []
-        for artifact_id, stateful in conversion.made.items():
-            progress(f"measuring {artifact_id} on {len(opened.test):,} test samples")
-            file = artifact_file(artifact_id)
-            data = (folder / file).read_bytes()
-            twin = next((m for m in measured if m.artifact.id == _twin(artifact_id)), None)
-            description = describe(artifact_id, data, twin.artifact.size if twin else None)
-            artifact = describe_artifact(artifact_id, file, data, description, stateful=stateful)
-            measured.append(
-                measure(artifact, data, description.nodes, opened, values, golden, budget)
-            )
+        bench = Bench(folder, opened, values, golden, max_drop, targets)
+        measured = measure_all(conversion, bench, tolerant=everything, progress=progress)
+    if not measured:
+        raise TargetError("Nothing could be made.", received=conversion.missing)
     doubts = suspicions(opened, chosen)
-    notes = conversion.notes + [
-        f"{m.artifact.id} does not run on {name}: {why.splitlines()[0]}"
-        for m in measured
-        for name, why in m.unusable.items()
-    ]
-    notes += [f"suspicious: {doubt}" for doubt in doubts]
     passed = [m for m in measured if accepted(m, allow_inconclusive)]
     complete = len(passed) == len(measured)
     write = bool(passed) and (complete or keep_passing)
-    sizes = {m.artifact.id: m.artifact.size for m in measured}
 
     def report_of(release: int | None) -> ConversionReport:
         return ConversionReport(
             name=opened.name,
             run=opened.run,
-            bundle=None if release is None else target,
+            bundle=None if release is None else path,
             release=release,
             budget=budget,
+            targets={format_: str(one) for format_, one in targets.items()},
             reproductions=reproductions,
             calibration={
                 "samples": len(chosen),
                 "source": opened.calibration_name,
                 "suspicions": doubts,
             },
-            artifacts=[
-                ArtifactReport.of(
-                    m,
-                    sizes[_twin(m.artifact.id)],
-                    bundled=release is not None and m in passed,
-                    reason=reason(m, doubts),
-                )
-                for m in measured
-            ],
+            artifacts=_artifact_reports(measured, passed if release else [], doubts),
+            not_made=conversion.missing,
             created_with={"edgeward": __version__, **conversion.versions},
             seconds=round(time.monotonic() - started, 2),
             labels={n: list(s.labels) for n, s in opened.outputs.items() if s.labels},
-            notes=notes,
+            notes=[*opened.notes, *notes, *_notes(conversion, measured, doubts)],
         )
 
     report = report_of(None)
     if write:
-        progress(f"writing {target}")
-        with locked(target.parent):
-            release = previous_release(target) + 1
+        progress(f"writing {path}")
+        with locked(path.parent):
+            release = previous_release(path) + 1
             report = report_of(release)
-            write_bundle(target, _bundle_files(opened, passed, report, release, golden))
-    refusal = target.with_name(f"{target.name}.refused")
+            write_bundle(path, bundle_files(opened, passed, report, release, golden))
+    refusal = path.with_name(f"{path.name}.refused")
     if complete:
         remove_refusal(refusal)
         return report
@@ -185,71 +209,24 @@ def _silent(text: str) -> None:
     """Report no progress."""
 
 
-def _twin(artifact_id: str) -> str:
-    return f"{artifact_id.partition('-')[0]}-fp32"
-
-
-@dataclass
-class _Conversion:
-    """What the worker reported: ids made (and whether stateful), notes, package versions."""
-
-    made: dict[str, bool] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-def _convert_all(
-    folder: Path, source: Source, ids: list[str], timeout: float, progress: Callable[[str], None]
-) -> _Conversion:
-    Job(
-        model=str(source.model.resolve()),
-        test=str(source.test_file.resolve()),
-        inputs={name: spec.to_json() for name, spec in source.inputs.items()},
-        outputs=list(source.outputs),
-        vocabularies={name: data.decode() for name, data in source.vocabularies.items()},
-        artifacts=ids,
-    ).write(folder)
-    result = _Conversion()
-
-    def on_event(event: dict[str, Any]) -> None:
-        if "made" in event:
-            result.made[event["made"]] = event["stateful"]
-            progress(f"made {event['made']}: {event['size']:,} bytes")
-        elif "note" in event:
-            result.notes.append(event["note"])
-        elif event.get("stage") not in (None, "convert"):
-            progress(str(event["stage"]))
-
-    result.versions = run_worker(folder, timeout=timeout, on_event=on_event)
-    return result
-
-
-def _bundle_files(
-    source: Source, passed: list[Measured], report: ConversionReport, release: int, golden: Any
-) -> dict[str, bytes]:
-    ids = [m.artifact.id for m in passed]
-    manifest = Manifest(
-        name=source.name,
-        release=release,
-        created_with=report.created_with,
-        source=ManifestSource(source.run, source.model_sha256, source.data_sha256),
-        default=next((i for i in PREFERRED if i in ids), ids[0]),
-        inputs=source.inputs,
-        outputs=source.outputs,
-        artifacts=tuple(m.artifact for m in passed),
-    )
-    vectors = [
-        {name: column[i] for name, column in golden.inputs.items()} for i in range(len(golden))
+def _artifact_reports(
+    measured: Sequence[Measured], bundled: Sequence[Measured], doubts: list[str]
+) -> list[ArtifactReport]:
+    sizes = {m.artifact.id: m.artifact.size for m in measured}
+    return [
+        ArtifactReport.of(
+            m, sizes.get(twin_of(m.artifact.id)), bundled=m in bundled, reason=reason(m, doubts)
+        )
+        for m in measured
     ]
-    files = {
-        "manifest.json": manifest.to_bytes(),
-        "golden.json": Golden(vectors, [e for m in passed for e in m.expected]).to_bytes(),
-        "report.json": report.to_bytes(),
-        "report.html": report.to_html(),
-        **{m.artifact.file: m.data for m in passed},
-        **source.vocabularies,
-    }
-    labels = [spec.labels for spec in source.outputs.values() if spec.labels]
-    if len(labels) == 1:
-        files["labels.txt"] = "".join(f"{label}\n" for label in labels[0]).encode()
-    return files
+
+
+def _notes(
+    conversion: Conversion, measured: Sequence[Measured], doubts: Sequence[str]
+) -> list[str]:
+    unusable = [
+        f"{m.artifact.id} does not run on {name}: {why.splitlines()[0]}"
+        for m in measured
+        for name, why in m.unusable.items()
+    ]
+    return [*conversion.notes, *unusable, *(f"suspicious: {doubt}" for doubt in doubts)]

@@ -36,13 +36,19 @@ def _uri(figure: Figure) -> str:
 
 
 def drift_plot(report: ConversionReport) -> str:
-    """Plot drop and upper bound of each artifact in each runtime against the budget."""
+    """Plot drop and upper bound of each artifact in each runtime against the budget.
+
+    Returns:
+        A data URI; empty where nothing was judged.
+    """
     rows = [
         (f"{artifact.id} · {runtime}", drift)
         for artifact in report.artifacts
         for runtime, drifts in artifact.drifts.items()
         for drift in drifts
     ]
+    if not rows:
+        return ""
     figure = _figure(8, 1.2 + 0.36 * len(rows))
     axes = figure.subplots()
     for i, (_, drift) in enumerate(rows):

@@ -15,7 +15,9 @@ __all__ = ["accepted", "reason", "refused"]
 
 def accepted(measured: Measured, allow_inconclusive: bool) -> bool:
     """Tell whether an artifact may be bundled."""
-    return measured.verdict == "pass" or (measured.verdict == "inconclusive" and allow_inconclusive)
+    return measured.verdict in ("pass", "unverified") or (
+        measured.verdict == "inconclusive" and allow_inconclusive
+    )
 
 
 def reason(measured: Measured, doubts: list[str]) -> str:

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from convert.drift.agreement import Agreement
 from convert.drift.metrics import OutputDrift
 from convert.measure import Measured
 from convert.units import show
@@ -22,13 +23,13 @@ class Reproduction:
 
     Attributes:
         metric: Name of the metric.
-        expected: Value in the run.
+        expected: Value in the run, or that the user expects; None where nobody said one.
         measured: Value of the float model, fed through the bundle's preprocessing.
         samples: Number of test samples.
     """
 
     metric: str
-    expected: float
+    expected: float | None
     measured: float
     samples: int
 
@@ -40,15 +41,16 @@ class ArtifactReport:
     Attributes:
         id: Artifact id.
         bundled: Whether it is in the bundle.
-        verdict: ``pass``, ``inconclusive`` or ``refused``.
+        verdict: ``pass``, ``unverified``, ``inconclusive`` or ``refused``.
         reason: Why it was refused or is inconclusive; empty for ``pass``.
         size: Bytes.
-        size_ratio: Size over the size of its float32 twin.
+        size_ratio: Size over the size of its float32 twin; None where that could not be made.
         batch: ``static`` or ``resizable``.
         max_lsb: Largest difference between runtimes and kernels.
         nodes: Size of the graph.
         min_runtime: Runtime -> lowest version.
-        drifts: Runtime -> drift of each output.
+        drifts: Runtime -> drift of each output that has targets.
+        agreements: Runtime -> agreement of each output with the float model.
         unusable: Runtime -> why it cannot run the artifact.
     """
 
@@ -57,17 +59,18 @@ class ArtifactReport:
     verdict: str
     reason: str
     size: int
-    size_ratio: float
+    size_ratio: float | None
     batch: str
     max_lsb: int
     nodes: int
     min_runtime: Mapping[str, str]
     drifts: Mapping[str, list[OutputDrift]]
+    agreements: Mapping[str, list[Agreement]]
     unusable: Mapping[str, str]
 
     @classmethod
     def of(
-        cls, measured: Measured, twin_size: int, *, bundled: bool, reason: str
+        cls, measured: Measured, twin_size: int | None, *, bundled: bool, reason: str
     ) -> ArtifactReport:
         """Make the report of a measured artifact."""
         artifact = measured.artifact
@@ -77,12 +80,13 @@ class ArtifactReport:
             verdict=measured.verdict,
             reason=reason,
             size=artifact.size,
-            size_ratio=artifact.size / twin_size,
+            size_ratio=None if twin_size is None else artifact.size / twin_size,
             batch=artifact.batch,
             max_lsb=artifact.max_lsb,
             nodes=measured.nodes,
             min_runtime=artifact.min_runtime,
             drifts=measured.drifts,
+            agreements=measured.agreements,
             unusable=measured.unusable,
         )
 
@@ -97,9 +101,11 @@ class ConversionReport:
         bundle: Folder of the bundle; None when nothing was bundled.
         release: Release of the bundle; None when nothing was bundled.
         budget: Drift allowed.
+        targets: Format -> the runtime that accepts its artifacts.
         reproductions: Output name -> reproduction of the run's metric.
         calibration: Number and origin of the calibration samples, and what looks wrong with them.
         artifacts: What became of each artifact.
+        not_made: Artifact id -> why it could not be made.
         created_with: Package -> version.
         seconds: Wall time of the conversion.
         labels: Output name -> class names.
@@ -111,9 +117,11 @@ class ConversionReport:
     bundle: Path | None
     release: int | None
     budget: float
+    targets: Mapping[str, str]
     reproductions: Mapping[str, Reproduction]
     calibration: Mapping[str, Any]
     artifacts: list[ArtifactReport]
+    not_made: Mapping[str, str]
     created_with: Mapping[str, str]
     seconds: float
     labels: Mapping[str, list[str]] = field(default_factory=dict)
@@ -123,6 +131,23 @@ class ConversionReport:
     def failed(self) -> list[ArtifactReport]:
         """The artifacts that are not in the bundle."""
         return [artifact for artifact in self.artifacts if not artifact.bundled]
+
+    @property
+    def unverified(self) -> list[str]:
+        """Names of the outputs that have no targets."""
+        named = {
+            a.output
+            for artifact in self.artifacts
+            for agreements in artifact.agreements.values()
+            for a in agreements
+        }
+        judged = {
+            d.output
+            for artifact in self.artifacts
+            for drifts in artifact.drifts.values()
+            for d in drifts
+        }
+        return sorted(named - judged)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of ``report.json``."""

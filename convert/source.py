@@ -1,12 +1,13 @@
-"""What is converted: a model file with its data, as found in a run folder."""
+"""What is converted: a model with its data, from a run folder or as the user gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.errors import InvalidDataError, InvalidRunError
+from convert.user_files import model_kind
+from runtime.errors import InvalidDataError, InvalidRunError, UsageError
 from runtime.files import sha256_file
 from runtime.golden import MIN_VECTORS
 from runtime.samples import Samples, load_samples
@@ -22,19 +23,26 @@ class Source:
 
     Attributes:
         name: Name of the bundle it becomes.
-        run: Run id.
-        model: Path of the ``.keras`` file.
+        run: Run id; for a user's model the name of its file.
+        model: Path of the ``.keras`` or ``.h5`` file or of the SavedModel folder.
         model_sha256: Its hash.
         data_sha256: Hash of the test data file.
         inputs: Input name -> spec.
         outputs: Output name -> spec.
         calibration: Raw samples of the training split.
         calibration_name: Where they come from, for messages.
-        test: Raw samples and targets of the test split.
+        test: Raw samples and targets of the test split; without test data the calibration
+            samples, without targets.
         test_file: The file they come from.
-        expected: Metric name -> value that the float model must reproduce on ``test``.
+        expected: Metric, or ``NAME.METRIC`` for one output, -> value that the float model must
+            reproduce on ``test``.
         budget: Drift allowed.
         vocabularies: Content of the vocabulary files.
+        validation_file: Raw samples and targets of the validation split, where there is one.
+        shapes: Input name -> dimensions after the batch that the model leaves open.
+        budgets: Output name -> drift allowed, where it is not ``budget``.
+        notes: What was inferred, and what is not proven.
+        user: Whether it is a user's model, whose metric may be unknown, and not a run.
     """
 
     name: str
@@ -51,23 +59,100 @@ class Source:
     expected: Mapping[str, float]
     budget: float
     vocabularies: Mapping[str, bytes]
+    validation_file: Path | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    user: bool = False
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The outputs without targets: nothing can be said about them but agreement."""
+        return tuple(name for name in self.outputs if name not in self.test.targets)
+
+    @property
+    def verified(self) -> bool:
+        """Whether every output has targets to be judged by."""
+        return not self.unverified
+
+    def budget_of(self, output: str) -> float:
+        """Return the drift allowed for an output."""
+        return self.budgets.get(output, self.budget)
+
+    def validation(self) -> Samples | None:
+        """Load the validation samples; None where there are none."""
+        if self.validation_file is None:
+            return None
+        return load_samples(self.validation_file).named(list(self.inputs), list(self.outputs))
 
 
 def open_source(
-    source: Path | str | None, *, runs: Path | str = "runs", calibration: Path | None = None
+    source: Path | str | None,
+    *,
+    runs: Path | str = "runs",
+    calibration: Path | None = None,
+    test: Path | None = None,
+    validation: Path | None = None,
+    labels: Path | None = None,
+    preprocessing: Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    expect: Mapping[str, float] | None = None,
+    timeout: float = 600.0,
+    progress: Callable[[str], None] | None = None,
 ) -> Source:
-    """Open a run folder, the latest below ``runs`` for None.
+    """Open a run folder, or a user's model with the user's data.
 
     Args:
-        source: A run folder.
+        source: A run folder, a ``.keras`` or ``.h5`` file, or a SavedModel folder; None takes the
+            latest run below ``runs``.
         runs: Where to look for the latest run.
-        calibration: Raw samples to calibrate with instead of the run's.
+        calibration: Raw samples to calibrate with; a run has its own.
+        test: For a user's model: raw samples and targets to judge by. Without them the artifacts
+            are unverified.
+        validation: Raw samples and targets of the validation split; a run has its own.
+        labels: For a user's model: class names, one per line.
+        preprocessing: For a user's model: specs of inputs and outputs as JSON.
+        shapes: For a user's model: input name -> dimensions after the batch.
+        expect: For a user's model: ``METRIC`` or ``NAME.METRIC`` -> what the float model must give.
+        timeout: Seconds that loading a user's model may take.
+        progress: Called with one line per step.
 
     Raises:
+        UsageError: Options that do not go with the source.
         InvalidRunError: There is no such run, or it is incomplete.
-        InvalidDataError: Its data are damaged.
+        InvalidDataError: The data are damaged or do not fit the model.
+        InvalidModelError: The user's model cannot be read.
+        TargetError: Shapes of the user's model are not known, or loading it crashed.
     """
-    run = latest_run(Path(runs)) if source is None else Run.open(source)
+    if source is None or model_kind(Path(source)) == "run":
+        foreign = {
+            "--test": test,
+            "--labels": labels,
+            "--preprocessing": preprocessing,
+            "--shape": shapes,
+            "--expect": expect,
+        }
+        given = [option for option, value in foreign.items() if value]
+        if given:
+            raise UsageError(
+                "A run folder says that itself.",
+                received=", ".join(given),
+                expected="a .keras or .h5 file or a SavedModel folder as SOURCE",
+            )
+        run = latest_run(Path(runs)) if source is None else Run.open(source)
+        return _of_run(run, calibration, validation)
+    # Needs Source itself.
+    from convert.user_source import UserData, open_user_model
+
+    data = UserData(
+        calibration, test, validation, labels, preprocessing, shapes or {}, expect or {}
+    )
+    return open_user_model(
+        Path(source), data, timeout=timeout, progress=progress or (lambda _: None)
+    )
+
+
+def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Source:
     info = run.info
     if calibration is None:
         samples = run.samples("calibration")
@@ -106,4 +191,5 @@ def open_source(
         expected=info.metrics["test"],
         budget=info.budget,
         vocabularies=run.vocabularies(),
+        validation_file=validation or run.path / "validation.npz",
     )

@@ -18,9 +18,12 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
+from convert.lean_onnx import expand_erfc, lean
 from convert.trace import LoadedModel
-from convert.variants import DYNAMIC, FLOAT32, Variant
+from convert.variants import DYNAMIC, FLOAT16, FLOAT32, Variant
 from runtime.arrays import Array
 from runtime.errors import TargetError
 
@@ -42,13 +45,14 @@ def float_graph(loaded: LoadedModel) -> Any:
             input_signature=loaded.signature(None),
             opset=OPSET,
         )
+        expand_erfc(proto.graph)
         onnx.checker.check_model(proto)
     except Exception as error:  # tf2onnx lets errors of every library it uses through
         raise TargetError(
             "ONNX cannot hold this model.", received=f"{type(error).__name__}: {error}"
         ) from None
     _name_edges(proto, loaded)
-    return proto
+    return lean(proto)
 
 
 def _name_edges(proto: Any, loaded: LoadedModel) -> None:
@@ -83,15 +87,17 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
 
     Returns:
-        An ONNX file. INT8 is QDQ with per-channel int8 weights and uint8 activations; its input and
-        output stay float32, as onnxruntime expects. DYNAMIC has int8 weights and quantises
-        activations as they come.
+        An ONNX file. FLOAT16 keeps float32 inputs and outputs. INT8 is QDQ with per-channel int8
+        weights and uint8 activations; its input and output stay float32, as onnxruntime expects.
+        DYNAMIC has int8 weights and quantises activations as they come.
 
     Raises:
         TargetError: The quantiser cannot express the model.
     """
     if variant is FLOAT32:
         return bytes(proto.SerializeToString())
+    if variant is FLOAT16:
+        return _halve(proto)
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, quantised = (Path(folder) / f"{n}.onnx" for n in ("a", "b", "c"))
         plain.write_bytes(proto.SerializeToString())
@@ -116,3 +122,19 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
                 received=f"{type(error).__name__}: {error}",
             ) from None
         return quantised.read_bytes()
+
+
+def _halve(proto: Any) -> bytes:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # the converter changes what it is given
+    try:
+        half = convert_float_to_float16(copy, keep_io_types=True)
+        # It adds its casts at the end; the standard wants each node after those it reads.
+        OnnxModel(half).topological_sort()
+        onnx.checker.check_model(half)
+    except Exception as error:  # it lets errors of every kind through
+        raise TargetError(
+            "onnxruntime cannot make this model float16.",
+            received=f"{type(error).__name__}: {error}",
+        ) from None
+    return bytes(half.SerializeToString())

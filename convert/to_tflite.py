@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import tensorflow as tf
 
 from convert.fused_lstm import save_fused
 from convert.graph import canonicalise
+from convert.job import OLDEST, Switches
 from convert.trace import LoadedModel
-from convert.variants import INT8, Variant
+from convert.variants import DYNAMIC, FLOAT16, FLOAT32, INT16X8, Variant
 from runtime.arrays import Array
 from runtime.errors import TargetError
 
@@ -19,7 +21,11 @@ __all__ = ["to_tflite", "to_tflite_fused"]
 
 
 def to_tflite(
-    loaded: LoadedModel, frozen: Any, variant: Variant, samples: Mapping[str, Array]
+    loaded: LoadedModel,
+    frozen: Any,
+    variant: Variant,
+    samples: Mapping[str, Array],
+    switches: Switches = OLDEST,
 ) -> bytes:
     """Convert one variant.
 
@@ -28,6 +34,7 @@ def to_tflite(
         frozen: What ``trace.freeze`` gave; the same for every variant.
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+        switches: What the target needs of the converter.
 
     Returns:
         A TFLite file with builtin ops only, a batch of 1 that can be resized, and tensors named as
@@ -37,7 +44,8 @@ def to_tflite(
         TargetError: The model needs an op that TFLite does not have.
     """
     data = _convert(
-        tf.lite.TFLiteConverter.from_concrete_functions([frozen]), loaded, variant, samples
+        tf.lite.TFLiteConverter.from_concrete_functions([frozen]),
+        *(loaded, variant, samples, switches, frozen.graph),
     )
     # The converter names inputs after the arguments and outputs Identity, Identity_1, ... in the
     # order in which the frozen function gives them, which is sorted by name.
@@ -51,7 +59,11 @@ def to_tflite(
 
 
 def to_tflite_fused(
-    loaded: LoadedModel, folder: Path, variant: Variant, samples: Mapping[str, Array]
+    loaded: LoadedModel,
+    folder: Path,
+    variant: Variant,
+    samples: Mapping[str, Array],
+    switches: Switches = OLDEST,
 ) -> bytes:
     """Convert one variant of a model whose LSTM layers become fused ops.
 
@@ -60,6 +72,7 @@ def to_tflite_fused(
         folder: An empty folder for the SavedModel.
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+        switches: What the target needs of the converter.
 
     Returns:
         A TFLite file with a static batch of 1 that keeps state between invocations.
@@ -69,7 +82,7 @@ def to_tflite_fused(
     """
     fused = save_fused(loaded, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    data = _convert(converter, fused, variant, samples)
+    data = _convert(converter, fused, variant, samples, switches)
     names = sorted(loaded.outputs)
     return canonicalise(
         data,
@@ -79,34 +92,75 @@ def to_tflite_fused(
 
 
 def _convert(
-    converter: Any, loaded: LoadedModel, variant: Variant, samples: Mapping[str, Array]
+    converter: Any,
+    loaded: LoadedModel,
+    variant: Variant,
+    samples: Mapping[str, Array],
+    switches: Switches,
+    graph: Any = None,
 ) -> bytes:
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant is INT8:
-
-        def representative_dataset() -> Iterator[list[Array]]:
-            for i in range(len(next(iter(samples.values())))):
-                yield [samples[name][i : i + 1] for name in loaded.inputs]
-
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = representative_dataset
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        # Token ids are integers already; the converter refuses to make int8 of them.
-        if all(tensor.dtype == "float32" for tensor in loaded.model.inputs):
-            converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+    _configure(converter, loaded, variant, samples, switches)
     try:
         data: bytes = converter.convert()
     except Exception as error:  # the converter's error classes are private
         raise TargetError(
             f"TFLite cannot hold this model as {variant.id}.",
-            received=_essence(str(error)),
+            received="\n    ".join([_essence(str(error)), *_places(str(error), graph)]),
             fix="replace the layer named above by one with TFLite builtin ops",
         ) from None
     return data
+
+
+def _configure(
+    converter: Any,
+    loaded: LoadedModel,
+    variant: Variant,
+    samples: Mapping[str, Array],
+    switches: Switches,
+) -> None:
+    sets = tf.lite.OpsSet
+    target = converter.target_spec
+    target.supported_ops = [sets.TFLITE_BUILTINS]
+    if variant is FLOAT32:
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant is FLOAT16:
+        target.supported_types = [tf.float16]
+    if variant is DYNAMIC:
+        # Private; the public way to FULLY_CONNECTED below version 12 (tensorflow#80736).
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+            switches.per_tensor_dense
+        )
+    if not variant.calibrated:
+        return
+
+    def representative_dataset() -> Iterator[list[Array]]:
+        for i in range(len(next(iter(samples.values())))):
+            yield [samples[name][i : i + 1] for name in loaded.inputs]
+
+    converter.representative_dataset = representative_dataset
+    target.supported_ops = [
+        sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        if variant is INT16X8
+        else sets.TFLITE_BUILTINS_INT8
+    ]
+    if variant.edges != "float32":
+        # Token ids are integers already; the converter refuses to make int8 of them.
+        if all(spec.dtype == tf.float32 for spec in loaded.signature(1)):
+            converter.inference_input_type = tf.dtypes.as_dtype(variant.edges)
+        converter.inference_output_type = tf.dtypes.as_dtype(variant.edges)
 
 
 def _essence(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "Flex" in line or "custom" in line]
     return "\n    ".join((telling or lines)[:8])[:2000]
+
+
+def _places(text: str, graph: Any) -> list[str]:
+    """Return where the ops are that the converter complains about: it does not say the layer."""
+    if graph is None:
+        return []
+    kinds = set(re.findall(r"'tf\.(\w+)' op", text))
+    found = [op.name for op in graph.get_operations() if op.type in kinds]
+    return [f"in layer {name.rpartition('/')[0] or name}: {name}" for name in found[:5]]

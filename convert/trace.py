@@ -1,8 +1,7 @@
-"""Load a Keras model and freeze it once, for every TFLite variant. Runs in the worker process."""
+"""Load a model and freeze it once, for every TFLite variant. Runs in the worker process."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +12,42 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from convert.edges import check_dtypes, input_names, match, output_names, with_shapes
+from convert.keras_file import UnknownClassError, open_keras
+from convert.saved_model import ServedModel, open_saved_model
 from runtime.arrays import Array, Floats
-from runtime.errors import InvalidModelError, TargetError
+from runtime.errors import InvalidModelError
 
 __all__ = ["LoadedModel", "freeze", "load_model", "recurrent_layers", "unrolled"]
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A Keras model whose edges have the manifest's names.
+    """A model whose edges have the manifest's names.
 
     Attributes:
-        model: The Keras model.
+        model: The Keras model, or a ``ServedModel``, which has no layers.
         inputs: Names in the order of ``model.inputs``.
         outputs: Names in the order of the model's flat outputs.
+        note: What the user should know about how it was loaded; mostly empty.
     """
 
     model: Any
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def loops(self) -> bool:
+        """Whether it has loops that can neither be unrolled nor fused, their layers being gone."""
+        return isinstance(self.model, ServedModel) and self.model.loops
 
     def call(self, *tensors: Any) -> dict[str, Any]:
         """Call the model for inference: tensors in the order of ``inputs``, outputs by name."""
         arguments = tensors[0] if len(tensors) == 1 else list(tensors)
+        if isinstance(self.model, keras.Model) and not isinstance(self.model, keras.Sequential):
+            # A model may take its inputs as a dict.
+            arguments = keras.tree.pack_sequence_as(self.model.input, list(tensors))
         result = self.model(arguments, training=False)
         return dict(zip(self.outputs, tf.nest.flatten(result), strict=True))
 
@@ -76,61 +88,68 @@ class LoadedModel:
         }
 
 
-def load_model(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> LoadedModel:
-    """Load a ``.keras`` file.
+def load_model(
+    path: Path,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> LoadedModel:
+    """Load a ``.keras`` or ``.h5`` file, or a SavedModel folder.
+
+    The ``model.keras`` of a run whose classes only the user's recipe knows is loaded from the
+    ``saved_model`` beside it.
 
     Args:
-        path: The file.
-        inputs: Names that the inputs have in the run.
-        outputs: Names that the outputs have in the run.
+        path: The file or folder.
+        inputs: Names that the inputs have in the manifest; None takes the model's own.
+        outputs: Names that the outputs have in the manifest; None takes the model's own.
+        shapes: Input name -> dimensions after the batch, for inputs with unknown ones.
 
     Raises:
-        InvalidModelError: The file is damaged, holds weights that are not finite, or has other
-            inputs or outputs.
+        InvalidModelError: The file is damaged, holds classes that nobody knows or weights that are
+            not finite, or has other inputs or outputs.
         TargetError: A dimension other than the batch is not known.
+        UsageError: ``shapes`` do not fit the model.
     """
-    if not zipfile.is_zipfile(path):
-        raise InvalidModelError(
-            f"{path.name} is no .keras file.", expected="a file that model.save() wrote"
-        )
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras, zipfile, h5py and json raise a dozen kinds
-        raise InvalidModelError(
-            f"{path.name} cannot be loaded.", received=f"{type(error).__name__}: {error}"
-        ) from None
+    model, note = _open(path)
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight)).all():
             # The converter dies of a NaN weight with a segmentation fault.
             raise InvalidModelError(
-                f"Weight {weight.path!r} holds values that are not finite.",
+                f"Weight {getattr(weight, 'path', weight.name)!r} holds values that are not "
+                "finite.",
                 fix="train again; the loss was probably NaN",
             )
-    names = _match([t.name for t in model.inputs], inputs, "inputs")
-    # A Sequential model has outputs but no output_names.
-    output_names = getattr(model, "output_names", [t.name for t in model.outputs])
-    outs = _match(list(output_names), outputs, "outputs")
-    for name, tensor in zip(names, model.inputs, strict=True):
-        if any(d is None for d in tensor.shape[1:]):
-            raise TargetError(
-                f"Input {name!r} has a dimension that is not known.",
-                received=list(tensor.shape),
-                expected="known dimensions after the batch",
-                fix="give keras.Input a full shape",
+    names = match(input_names(model), inputs, "inputs")
+    outs = match(output_names(model), outputs, "outputs")
+    check_dtypes(model, names, outs)
+    return LoadedModel(with_shapes(model, names, shapes or {}), names, outs, note)
+
+
+def _open(path: Path) -> tuple[Any, str]:
+    """Return the model, and what the user should know about how it was loaded."""
+    if path.is_dir():
+        return open_saved_model(path), ""
+    try:
+        return open_keras(path), ""
+    except UnknownClassError as error:
+        twin = path.parent / "saved_model"
+        if (path.parent / "run.json").is_file() and (twin / "saved_model.pb").is_file():
+            return open_saved_model(twin), (
+                f"{path.name} holds {error.name}, which only the recipe knows: converted from "
+                "saved_model/ of the run"
             )
-    return LoadedModel(model, names, outs)
-
-
-def _match(have: list[str], want: Sequence[str], what: str) -> tuple[str, ...]:
-    if len(have) == len(want) == 1:
-        return (want[0],)
-    if sorted(have) != sorted(want):
-        raise InvalidModelError(f"The model has other {what}.", received=have, expected=list(want))
-    return tuple(have)
+        # The parent knows the classes of runtime.errors only.
+        raise InvalidModelError(
+            error.message, received=error.received, expected=error.expected, fix=error.fix
+        ) from None
 
 
 def recurrent_layers(loaded: LoadedModel) -> list[str]:
-    """Return the names of the recurrent layers: LSTM, GRU, SimpleRNN, also inside Bidirectional."""
+    """Return the names of the recurrent layers: LSTM, GRU, SimpleRNN, also inside Bidirectional.
+
+    A SavedModel has no layers, and so none that are recurrent; see ``LoadedModel.loops``.
+    """
     # Private, and the only one that also finds layers of nested models.
     layers = loaded.model._flatten_layers(include_self=False)
     return [layer.name for layer in layers if isinstance(layer, keras.layers.RNN)]
@@ -151,7 +170,7 @@ def unrolled(loaded: LoadedModel) -> LoadedModel:
 
     model = keras.models.clone_model(loaded.model, clone_function=clone, recursive=True)
     model.set_weights(loaded.model.get_weights())
-    return LoadedModel(model, loaded.inputs, loaded.outputs)
+    return LoadedModel(model, loaded.inputs, loaded.outputs, loaded.note)
 
 
 def freeze(loaded: LoadedModel) -> Any:

@@ -1,4 +1,4 @@
-"""The ways to quantise, as named values, and which artifact each one becomes."""
+"""The ways to quantise, as named values, and which artifacts they become."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.artifact import ARTIFACT_VARIANTS
-from runtime.errors import UsageError
+from runtime.errors import TargetError, UsageError
 
-__all__ = ["DYNAMIC", "FLOAT32", "FORMATS", "INT8", "VARIANTS", "Variant", "plan"]
+__all__ = [
+    "DYNAMIC",
+    "FLOAT16",
+    "FLOAT32",
+    "FORMATS",
+    "INT8",
+    "INT8_FLOATIO",
+    "INT16X8",
+    "OFFERED",
+    "VARIANTS",
+    "Variant",
+    "plan",
+    "variant_of",
+]
 
 
 @dataclass(frozen=True)
@@ -16,50 +29,114 @@ class Variant:
     """One way to quantise.
 
     Attributes:
-        id: Name in artifact ids and in ``--help``.
+        id: What comes after the format in artifact ids.
         weights: dtype of the weights.
         activations: dtype of the activations.
+        edges: dtype of inputs and outputs in TFLite; integer ids stay int32 throughout.
         calibrated: Whether it needs calibration samples.
+        formats: Formats that have it.
         trade_off: What is won and what it costs.
     """
 
     id: str
     weights: str
     activations: str
+    edges: str
     calibrated: bool
+    formats: tuple[str, ...]
     trade_off: str
 
 
-FLOAT32 = Variant("fp32", "float32", "float32", False, "the reference; four times the size of int8")
-INT8 = Variant(
-    "int8", "int8", "int8", True, "smallest and fastest on CPUs, NPUs and microcontrollers"
-)
-
-DYNAMIC = Variant(
-    "dynamic", "int8", "float32", False, "no calibration data; what recurrent nets get in ONNX"
-)
-
-VARIANTS = {variant.id: variant for variant in (FLOAT32, INT8, DYNAMIC)}
-# What people can ask for; DYNAMIC is made instead of what a recurrent net cannot have.
-OFFERED = (FLOAT32.id, INT8.id)
 FORMATS = ("tflite", "onnx")
+FLOAT32 = Variant(
+    *("fp32", "float32", "float32", "float32", False, FORMATS),
+    "the reference; four times the size of int8",
+)
+FLOAT16 = Variant(
+    *("fp16", "float16", "float32", "float32", False, FORMATS),
+    "half the size; for GPU delegates; CPUs compute in float32",
+)
+DYNAMIC = Variant(
+    *("dynamic", "int8", "float32", "float32", False, FORMATS),
+    "no calibration data; activations are quantised as they come",
+)
+INT8 = Variant(
+    *("int8", "int8", "int8", "int8", True, FORMATS),
+    "smallest and fastest on CPUs, NPUs and microcontrollers",
+)
+INT8_FLOATIO = Variant(
+    *("int8-floatio", "int8", "int8", "float32", True, ("tflite",)),
+    "int8 inside, float32 at its edges; for browsers",
+)
+INT16X8 = Variant(
+    *("int16x8", "int8", "int16", "int16", True, ("tflite",)),
+    "when int8 activations cost accuracy; slow on most CPUs",
+)
+
+VARIANTS = {
+    variant.id: variant for variant in (FLOAT32, FLOAT16, DYNAMIC, INT8, INT8_FLOATIO, INT16X8)
+}
+# What people can ask for by name; the float-I/O twin comes with --all, or where a target wants it.
+OFFERED = (FLOAT32.id, FLOAT16.id, DYNAMIC.id, INT8.id, INT16X8.id)
 
 
-def plan(variants: Sequence[str], formats: Sequence[str]) -> list[str]:
-    """Return the ids of the artifacts to make, the float32 twin of each format first.
+def variant_of(artifact_id: str) -> Variant:
+    """Return the variant of an artifact id such as ``tflite-int8-floatio``."""
+    return VARIANTS[artifact_id.partition("-")[2]]
+
+
+def plan(
+    variants: Sequence[str], formats: Sequence[str], *, everything: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Return what to make, and what no format has.
 
     Args:
         variants: Variant ids asked for.
         formats: ``tflite``, ``onnx``.
+        everything: All variants, whatever ``variants`` says.
+
+    Returns:
+        Ids of the artifacts, the float32 twin of each format first; and what was asked for and is
+        not there, id -> reason.
 
     Raises:
         UsageError: An unknown variant or format, or none.
+        TargetError: None of the formats has a variant that was asked for.
     """
-    for what, given, known in (("variant", variants, OFFERED), ("format", formats, FORMATS)):
+    asked = tuple(VARIANTS) if everything else tuple(variants)
+    known_variants = VARIANTS if everything else OFFERED
+    for what, given, known in (
+        ("variant", asked, known_variants),
+        ("format", formats, FORMATS),
+    ):
         unknown = [name for name in given if name not in known]
         if unknown or not given:
             raise UsageError(f"Unknown {what}.", received=unknown or "none", expected=list(known))
     # float32 comes along always: it is the twin that size and drift are compared with.
-    wanted = [name for name in OFFERED if name in (FLOAT32.id, *variants)]
-    ids = [f"{format_}-{name}" for format_ in FORMATS if format_ in formats for name in wanted]
-    return [artifact_id for artifact_id in ids if artifact_id in ARTIFACT_VARIANTS]
+    wanted = [v for v in VARIANTS.values() if v.id in (FLOAT32.id, *asked)]
+    ids: list[str] = []
+    missing: dict[str, str] = {}
+    for format_ in FORMATS:
+        if format_ not in formats:
+            continue
+        for variant in wanted:
+            artifact_id = f"{format_}-{variant.id}"
+            if format_ in variant.formats and artifact_id in ARTIFACT_VARIANTS:
+                ids.append(artifact_id)
+            else:
+                missing[artifact_id] = (
+                    f"{format_} has no {variant.id}: {variant.activations} activations with "
+                    f"{variant.weights} weights and {variant.edges} edges exist in "
+                    f"{', '.join(variant.formats)} only"
+                )
+    for variant in wanted:
+        if not any(f"{format_}-{variant.id}" in ids for format_ in formats):
+            if everything:
+                continue
+            raise TargetError(
+                f"No format asked for has the variant {variant.id}.",
+                received=", ".join(formats),
+                expected=", ".join(variant.formats),
+                fix=f"--format {variant.formats[0]}",
+            )
+    return ids, missing

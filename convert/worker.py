@@ -35,16 +35,12 @@ def main(arguments: list[str]) -> int:
         def tell(**event: Any) -> None:
             events.write(json.dumps(event) + "\n")
 
+        job = Job.read(folder)
+        _limit_memory(job.memory)
         try:
-            _work(folder, Job.read(folder), tell)
+            _work(folder, job, tell)
         except EdgewardError as error:
-            tell(
-                error=type(error).__name__,
-                message=error.message,
-                received=None if error.received is None else str(error.received),
-                expected=None if error.expected is None else str(error.expected),
-                fix=error.fix,
-            )
+            tell(error=type(error).__name__, **_describe(error))
             return error.exit_code
         tell(done=True, versions=_versions())
     return 0
@@ -57,9 +53,8 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import numpy as np
 
-    from convert import to_onnx, to_tflite, trace
-    from convert.fused_lstm import can_fuse
-    from convert.variants import VARIANTS
+    from convert import trace
+    from convert.maker import Maker
     from runtime.preprocessing import preprocess_batch
     from runtime.samples import load_samples
     from runtime.specs import InputSpec
@@ -77,39 +72,52 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
         )
 
     tell(stage="load the model")
-    loaded = trace.load_model(Path(job.model), list(specs), job.outputs)
+    shapes = {name: tuple(dims) for name, dims in job.shapes.items()}
+    loaded = trace.load_model(Path(job.model), list(specs), job.outputs, shapes)
+    if loaded.note:
+        tell(note=loaded.note)
     tell(stage="float model on the test split")
     np.savez(folder / FLOAT_OUTPUTS, **loaded.predict(tensors(Path(job.test))))
-    calibration = tensors(folder / CALIBRATION)
-    recurrent = trace.recurrent_layers(loaded)
-    frozen: dict[bool, Any] = {}
-    proto = None
+    maker = Maker(loaded, tensors(folder / CALIBRATION), job.switches, folder)
     for wanted in job.artifacts:
-        artifact_id, stateful = wanted, False
-        if recurrent and wanted == "onnx-int8":
-            artifact_id = "onnx-dynamic"
-            tell(
-                note="onnx-dynamic instead of onnx-int8: ONNX has no static int8 form of "
-                f"{recurrent[0]}; its weights are int8, its activations are quantised as they come"
-            )
+        artifact_id = wanted if job.tolerant else maker.settle(wanted)
+        if artifact_id != wanted:
+            tell(note=f"{artifact_id} instead of {wanted}: {maker.why_not(wanted)}")
+            if artifact_id in job.artifacts:
+                continue
         tell(stage="convert", artifact=artifact_id)
-        format_, _, variant_id = artifact_id.partition("-")
-        variant = VARIANTS[variant_id]
-        if format_ == "tflite":
-            # The calibrator dies of the WHILE loop of a recurrent layer (segmentation fault).
-            loop = bool(recurrent) and variant.calibrated
-            stateful = loop and can_fuse(loaded)
-            if stateful:
-                data = to_tflite.to_tflite_fused(loaded, folder / "fused", variant, calibration)
-            else:
-                form = trace.unrolled(loaded) if loop else loaded
-                frozen.setdefault(loop, trace.freeze(form))
-                data = to_tflite.to_tflite(form, frozen[loop], variant, calibration)
-        else:
-            proto = proto or to_onnx.float_graph(loaded)
-            data = to_onnx.to_onnx(proto, variant, calibration)
+        try:
+            data, stateful = maker.make(artifact_id)
+        except EdgewardError as error:
+            if not job.tolerant:
+                raise
+            tell(failed=artifact_id, **_describe(error))
+            continue
         (folder / artifact_file(artifact_id)).write_bytes(data)
         tell(made=artifact_id, size=len(data), stateful=stateful)
+
+
+def _describe(error: EdgewardError) -> dict[str, Any]:
+    return {
+        "message": error.message,
+        "received": None if error.received is None else str(error.received),
+        "expected": None if error.expected is None else str(error.expected),
+        "fix": error.fix,
+    }
+
+
+def _limit_memory(size: int) -> None:
+    """Let an allocation beyond ``size`` bytes fail here, instead of the machine everywhere."""
+    if not size:
+        return
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    # Data, not address space: TensorFlow reserves far more addresses than it uses.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _die_with_parent() -> None:

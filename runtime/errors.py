@@ -76,6 +76,16 @@ class EdgewardError(Exception):
             lines.append(f"  how to fix: {fix}")
         super().__init__("\n".join(lines))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call __init__ with the printed text.
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(kind: type[EdgewardError], args: tuple[Any, ...], state: Any) -> EdgewardError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
+
 
 class UsageError(EdgewardError):
     """The request does not make sense: unknown name, options that exclude each other."""

@@ -7,6 +7,7 @@ a file that breaks the rule.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,8 +159,14 @@ def wrong_all(file: str, text: str) -> list[str]:
     if not lists:
         return ["no __all__"] if public else []
     names = ast.literal_eval(lists[0])
-    # As ruff sorts it: CONSTANTS, Classes, functions.
-    order = sorted(names, key=lambda n: (not n.isupper(), not n[:1].isupper(), n))
+
+    # As ruff sorts it: CONSTANTS, Classes, functions, and 8 before 16.
+    def place(name: str) -> tuple[bool, bool, list[object]]:
+        parts = re.split(r"(\d+)", name)
+        natural: list[object] = [int(part) if part.isdigit() else part for part in parts]
+        return not name.isupper(), not name[:1].isupper(), natural
+
+    order = sorted(names, key=place)
     bad = [] if names == order else [f"__all__ is not sorted: expected {order}"]
     bad += ["a name twice in __all__"] if len(set(names)) != len(names) else []
     defined = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}

@@ -188,7 +188,7 @@ def test_time_out_is_an_error_with_the_stage(own_run: Path, run_python: RunPytho
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), 2, "--int8 or --fp32"),
+        ((), 2, "--int8, --int16x8 or --all"),
         (("--int8", "--format", "tflite,core-ml"), 2, "core-ml"),
         (("--int8", "--max-drop", "-1"), 2, "0 < X < 100"),
         (("--int8", "--max-drop", "nan"), 2, "0 < X < 100"),
@@ -224,7 +224,7 @@ def edited(**changes: Any) -> Callable[[Path], None]:
         (edited(budget=-1), "budget"),
         (edited(metrics={}), "no metrics"),
         (lambda run: change(run, "test", lambda x, y: (x[:1000], y[:1000])), "1500, as run.json"),
-        (lambda run: (run / "model.keras").write_bytes(b"\x89HDF no zip"), "no .keras file"),
+        (lambda run: (run / "model.keras").write_bytes(b"\x89HDF no zip"), "no .keras"),
     ],
     ids=["recipe", "recipe.refused", "budget", "metrics", "test split", "model"],
 )

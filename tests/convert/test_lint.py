@@ -45,6 +45,23 @@ def test_wrong_name_is_refused(files: dict[str, bytes], name: str, really: str, 
         describe(name, files[really], None)
 
 
+ALL = (
+    *("tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-int8", "tflite-int8-floatio"),
+    *("tflite-int16x8", "onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-dynamic"),
+)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_variant_deserves_its_own_name_and_no_other(
+    every_variant: dict[str, bytes], name: str
+) -> None:
+    format_ = name.partition("-")[0]
+    assert describe(name, every_variant[name], None).ops
+    for other in (one for one in ALL if one.startswith(format_) and one != name):
+        with pytest.raises(TargetError, match="not what its name says"):
+            describe(name, every_variant[other], None)
+
+
 def test_int8_that_is_not_smaller_is_refused(files: dict[str, bytes]) -> None:
     data = files["tflite-int8"]
     describe("tflite-int8", data, len(data) + 1)

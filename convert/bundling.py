@@ -1,0 +1,65 @@
+"""The files of a bundle, from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convert.measure import Measured
+from convert.report import ConversionReport
+from convert.source import Source
+from runtime.golden import Golden
+from runtime.manifest import Manifest
+from runtime.manifest import Source as ManifestSource
+from runtime.samples import Samples
+
+__all__ = ["bundle_files"]
+
+# What a device should run when nothing else is asked for.
+_PREFERRED = (
+    "tflite-int8", "tflite-int8-floatio", "onnx-int8", "tflite-dynamic", "onnx-dynamic",
+    "tflite-int16x8", "tflite-fp16", "onnx-fp16", "tflite-fp32", "onnx-fp32",
+)  # fmt: skip
+
+
+def bundle_files(
+    source: Source,
+    passed: Sequence[Measured],
+    report: ConversionReport,
+    release: int,
+    golden: Samples,
+) -> dict[str, bytes]:
+    """Return file name -> content of a bundle, without SHA256SUMS.
+
+    Args:
+        source: The model's data and specs.
+        passed: What goes into it.
+        report: Of this conversion.
+        release: Number of the bundle.
+        golden: The golden inputs.
+    """
+    ids = [m.artifact.id for m in passed]
+    manifest = Manifest(
+        name=source.name,
+        release=release,
+        created_with=report.created_with,
+        source=ManifestSource(source.run, source.model_sha256, source.data_sha256),
+        default=next((i for i in _PREFERRED if i in ids), ids[0]),
+        inputs=source.inputs,
+        outputs=source.outputs,
+        artifacts=tuple(m.artifact for m in passed),
+    )
+    vectors = [
+        {name: column[i] for name, column in golden.inputs.items()} for i in range(len(golden))
+    ]
+    files = {
+        "manifest.json": manifest.to_bytes(),
+        "golden.json": Golden(vectors, [e for m in passed for e in m.expected]).to_bytes(),
+        "report.json": report.to_bytes(),
+        "report.html": report.to_html(),
+        **{m.artifact.file: m.data for m in passed},
+        **source.vocabularies,
+    }
+    labels = [spec.labels for spec in source.outputs.values() if spec.labels]
+    if len(labels) == 1:
+        files["labels.txt"] = "".join(f"{label}\n" for label in labels[0]).encode()
+    return files

@@ -1,0 +1,131 @@
+"""All artifacts of a conversion, made in worker processes; what cannot be made gets a reason."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convert.child import run_worker
+from convert.job import Job, Switches
+from convert.source import Source
+from runtime.errors import ConverterError
+
+__all__ = ["Conversion", "convert_all", "default_memory"]
+
+# Of the machine's memory: what a converter may take before the machine itself suffers.
+_SHARE = 0.9
+
+
+@dataclass
+class Conversion:
+    """What the workers reported.
+
+    Attributes:
+        made: Artifact id -> whether it keeps state between invocations.
+        missing: Artifact id -> why it could not be made.
+        notes: What the user should know.
+        versions: Package -> version.
+    """
+
+    made: dict[str, bool] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def default_memory() -> int:
+    """Return the bytes that a worker may take on this machine; 0 where that is not known."""
+    try:
+        return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def convert_all(
+    folder: Path,
+    source: Source,
+    ids: Sequence[str],
+    *,
+    tolerant: bool,
+    switches: Switches,
+    timeout: float,
+    memory: int,
+    progress: Callable[[str], None],
+) -> Conversion:
+    """Make the artifacts in ``folder``.
+
+    Args:
+        folder: Work folder with the calibration samples.
+        source: The model and its data.
+        ids: Ids of the artifacts.
+        tolerant: Note what cannot be made and go on, also after a crash of the converter.
+        switches: What the target needs of the converter.
+        timeout: Seconds for all of it.
+        memory: Bytes that a worker may take; 0 is no limit.
+        progress: Called with one line per step.
+
+    Raises:
+        TargetError: A format cannot hold the model, and not ``tolerant``.
+        ConverterError: The converter crashed or ran out of time. When ``tolerant``, only before the
+            first artifact.
+    """
+    result = Conversion()
+    deadline = time.monotonic() + timeout
+    left = list(ids)
+    current = ""
+
+    def on_event(event: dict[str, Any]) -> None:
+        nonlocal current
+        if "made" in event:
+            result.made[event["made"]] = event["stateful"]
+            progress(f"made {event['made']}: {event['size']:,} bytes")
+        elif "failed" in event:
+            parts = [event["message"], event["received"] or ""]
+            result.missing[event["failed"]] = " ".join(filter(None, parts))
+            progress(f"not made: {event['failed']}")
+        elif "note" in event:
+            result.notes.append(event["note"])
+        elif event.get("stage") == "convert":
+            current = event["artifact"]
+        elif event.get("stage") is not None:
+            progress(str(event["stage"]))
+
+    while True:
+        current = ""
+        _job(source, left, tolerant, memory, switches).write(folder)
+        try:
+            result.versions = run_worker(
+                folder, timeout=max(1.0, deadline - time.monotonic()), on_event=on_event
+            )
+            return result
+        except ConverterError as error:
+            out_of_time = time.monotonic() >= deadline
+            if not tolerant or not current or out_of_time:
+                raise
+            # The others may be fine: a worker of their own begins after the one that crashed.
+            result.missing[current] = f"{error.message} {error.received or ''}".strip()
+            progress(f"not made: {current}, the converter crashed")
+            left = left[left.index(current) + 1 :]
+            if not left:
+                return result
+
+
+def _job(
+    source: Source, ids: Sequence[str], tolerant: bool, memory: int, switches: Switches
+) -> Job:
+    return Job(
+        model=str(source.model.resolve()),
+        test=str(source.test_file.resolve()),
+        inputs={name: spec.to_json() for name, spec in source.inputs.items()},
+        outputs=list(source.outputs),
+        vocabularies={name: data.decode() for name, data in source.vocabularies.items()},
+        artifacts=list(ids),
+        tolerant=tolerant,
+        memory=memory,
+        switches=switches,
+        shapes={name: list(shape) for name, shape in source.shapes.items()},
+    )

@@ -1,0 +1,72 @@
+"""Run a function in a process of its own, so that its crash is an error and not the end.
+
+Interpreters abort the process on some models (a degenerate quantisation, a damaged file); what
+was converted before must not be lost with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from runtime.errors import TargetError
+
+__all__ = ["isolated"]
+
+_Result = TypeVar("_Result")
+
+
+def isolated(what: str, function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Return ``function(*arguments)``, computed in a forked process where the system can fork.
+
+    Args:
+        what: What is done, for the message.
+        function: Its result and its errors go through pickle.
+        arguments: Of the function; shared with the process, not sent to it: samples and models
+            may have hundreds of megabytes.
+
+    Raises:
+        TargetError: The process died.
+        Exception: What the function raises.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return function(*arguments)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(sender, function, arguments), daemon=True)
+    # What is waiting to be printed would be printed by both.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process.start()
+    sender.close()
+    try:
+        succeeded, result = receiver.recv()
+    except EOFError:
+        process.join()
+        raise TargetError(
+            f"The runtime crashed: {what}.",
+            received=f"its process ended with {process.exitcode}",
+            fix="another variant or format",
+        ) from None
+    finally:
+        process.terminate()
+        process.join()
+        receiver.close()
+    if not succeeded:
+        raise result
+    answer: _Result = result
+    return answer
+
+
+def _run(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        answer = (True, function(*arguments))
+    except BaseException as error:  # the parent raises it
+        answer = (False, error)
+    # A parent that is gone reads nothing.
+    with contextlib.suppress(BrokenPipeError):
+        sender.send(answer)
+    sender.close()

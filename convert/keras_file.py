@@ -1,0 +1,89 @@
+"""Open a ``.keras`` or ``.h5`` file without running code from it. Runs in the worker process."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from runtime.errors import InvalidModelError
+
+__all__ = ["UnknownClassError", "open_keras"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_EXPORT = 'model.export("folder") in the program that knows it, then convert that folder'
+_UNKNOWN = re.compile(
+    r"Could not locate (class|function) '([^']+)'|Unknown ([a-z ]+): '?([\w>.]+)'?"
+)
+
+
+class UnknownClassError(InvalidModelError):
+    """The file names a class or function that Keras does not have.
+
+    Attributes:
+        name: What it names, e.g. ``class 'Scale'``.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(
+            f"{path.name} needs code that is not in it.",
+            received=name,
+            expected="layers of Keras",
+            fix=_EXPORT,
+        )
+        self.name = name
+
+
+def open_keras(path: Path) -> Any:
+    """Load a ``.keras`` or ``.h5`` file.
+
+    Raises:
+        UnknownClassError: It holds a class or function of the user's own.
+        InvalidModelError: It is damaged, holds Python code, or is no model with fixed inputs.
+    """
+    with path.open("rb") as file:
+        hdf5 = file.read(len(_HDF5)) == _HDF5
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else hdf5):
+        raise InvalidModelError(
+            f"{path.name} is no {path.suffix} file.", expected="a file that model.save() wrote"
+        )
+    try:
+        # Safe mode stays on: it refuses Lambda layers, whose Python code would run here.
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras, zipfile, h5py and json raise a dozen kinds
+        raise _explained(path, error) from None
+    try:
+        known = bool(model.inputs) and bool(model.outputs)
+    except Exception:  # a model that was never built raises, or has no such attribute
+        known = False
+    if not known:
+        raise InvalidModelError(
+            f"{path.name} holds a {type(model).__name__} whose inputs are not known.",
+            expected="a Sequential model with keras.Input, or a functional one",
+            fix=_EXPORT,
+        )
+    return model
+
+
+def _explained(path: Path, error: Exception) -> InvalidModelError:
+    text = str(error)
+    if "Lambda" in text and "safe_mode" in text:
+        return InvalidModelError(
+            f"{path.name} holds a Lambda layer with Python code, which is not run.",
+            received="a Lambda layer",
+            expected="layers of Keras",
+            fix="write it with the layers or operations of Keras (Rescaling, keras.ops), or "
+            + _EXPORT,
+        )
+    found = _UNKNOWN.search(text)
+    if found:
+        kind, name = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return UnknownClassError(path, f"{kind} {name!r}")
+    if "weights" in text and path.name.endswith(".weights.h5"):
+        text = "weights without a model"
+    return InvalidModelError(
+        f"{path.name} cannot be loaded.", received=f"{type(error).__name__}: {text}"[:500]
+    )

@@ -1,0 +1,96 @@
+"""Lint, target check and measurement of every artifact that was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from convert.conversion import Conversion
+from convert.isolate import isolated
+from convert.job import artifact_file
+from convert.lint import describe
+from convert.measure import Measured, describe_artifact, measure
+from convert.op_locations import locate_ops
+from convert.source import Source
+from convert.targets import Target, min_runtimes
+from runtime.arrays import Floats
+from runtime.errors import TargetError
+from runtime.samples import Samples
+
+__all__ = ["Bench", "measure_all", "twin_of"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every artifact is measured with.
+
+    Attributes:
+        folder: Work folder that holds the artifacts.
+        source: The model's data and specs.
+        values: Output name -> the float model's values on the test split.
+        golden: The golden inputs.
+        max_drop: Largest drift allowed; None takes the source's own budgets.
+        targets: Format -> the runtime that must accept its artifacts.
+    """
+
+    folder: Path
+    source: Source
+    values: Mapping[str, Floats]
+    golden: Samples
+    max_drop: float | None
+    targets: Mapping[str, Target]
+
+
+def twin_of(artifact_id: str) -> str:
+    """Return the id of the float32 artifact that an artifact is compared with."""
+    return f"{artifact_id.partition('-')[0]}-fp32"
+
+
+def measure_all(
+    conversion: Conversion, bench: Bench, *, tolerant: bool, progress: Callable[[str], None]
+) -> list[Measured]:
+    """Measure each artifact in every installed runtime.
+
+    Args:
+        conversion: What was made; what fails here is added to ``missing`` when ``tolerant``.
+        bench: What to measure with.
+        tolerant: Go on where an artifact cannot be used.
+        progress: Called with one line per artifact.
+
+    Raises:
+        TargetError: An artifact is not what its name says, does not fit its target, or no runtime
+            runs it; and not ``tolerant``.
+    """
+    found: list[Measured] = []
+    for artifact_id, stateful in conversion.made.items():
+        progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
+        twin = next((m.artifact.size for m in found if m.artifact.id == twin_of(artifact_id)), None)
+        try:
+            found.append(_measure(artifact_id, stateful, twin, bench))
+        except TargetError as error:
+            if not tolerant:
+                raise
+            received = "" if error.received is None else str(error.received)
+            conversion.missing[artifact_id] = f"{error.message} {received}".strip()
+            progress(f"not made: {artifact_id}")
+    return found
+
+
+def _measure(artifact_id: str, stateful: bool, twin: int | None, bench: Bench) -> Measured:
+    file = artifact_file(artifact_id)
+    data = (bench.folder / file).read_bytes()
+    description = describe(artifact_id, data, twin)
+    target = bench.targets[artifact_id.partition("-")[0]]
+    target.check(artifact_id, data)
+    known = {**description.min_runtime, **min_runtimes(locate_ops(data))}
+    artifact = describe_artifact(
+        *(artifact_id, file, data, replace(description, min_runtime=known)), stateful=stateful
+    )
+    measured = isolated(
+        f"measuring {artifact_id}",
+        *(measure, artifact, data, description.nodes, bench.source, bench.values),
+        *(bench.golden, bench.max_drop),
+    )
+    target.check_measured(artifact_id, measured.unusable)
+    return measured

@@ -1,0 +1,58 @@
+"""What a conversion did, as a table on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convert.report import ConversionReport
+
+__all__ = ["print_report"]
+
+
+def print_report(report: ConversionReport) -> None:
+    """Print a row for each artifact and runtime, what was not made and why, and the notes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from convert.units import show
+
+    table = Table(title=f"{report.name}, from run {report.run}")
+    table.add_column("artifact", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    for column in ("bytes", "float", "artifact", "drop", "within", "verdict"):
+        table.add_column(column, justify="right", no_wrap=True)
+    colours = {"pass": "green", "inconclusive": "yellow", "refused": "red"}
+    for artifact in report.artifacts:
+        for runtime, drifts in artifact.drifts.items():
+            for drift in drifts:
+                seen = show(drift)
+                table.add_row(
+                    artifact.id,
+                    runtime,
+                    f"{artifact.size:,}",
+                    *(seen.reference, seen.value, seen.drop, seen.within),
+                    f"[{colours[drift.verdict]}]{drift.verdict}[/]",
+                )
+        for runtime, agreements in artifact.agreements.items():
+            for agreement in agreements:
+                if agreement.output in report.unverified:
+                    same = agreement.decisions
+                    table.add_row(
+                        artifact.id,
+                        runtime,
+                        f"{artifact.size:,}",
+                        *("-", "-", "-" if same is None else f"{100 * same:.2f} % same"),
+                        f"SQNR {agreement.sqnr:.1f} dB",
+                        "[yellow]unverified[/]",
+                    )
+        for runtime in artifact.unusable:
+            table.add_row(artifact.id, runtime, f"{artifact.size:,}", "-", "-", "-", "-", "no")
+    # A pipe has no width of its own; 80 columns would cut the numbers.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table)
+    for name, why in report.not_made.items():
+        print(f"not made: {name}: {why}")
+    for note in report.notes:
+        print(f"note: {note}")

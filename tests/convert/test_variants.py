@@ -1,0 +1,119 @@
+"""Which artifacts are planned, what cannot be had, and what a crash costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convert import conversion
+from convert.conversion import convert_all, default_memory
+from convert.job import CALIBRATION, OLDEST, Job
+from convert.source import open_source
+from convert.variants import VARIANTS, plan, variant_of
+from runtime.artifact import ARTIFACT_VARIANTS
+from runtime.errors import ConverterError, TargetError, UsageError
+
+
+def test_int8_alone_brings_the_float_twins_along() -> None:
+    ids, missing = plan(["int8"], ["onnx", "tflite"])
+    assert ids == ["tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8"]
+    assert missing == {}
+
+
+def test_everything_lists_what_is_made_and_what_no_format_has() -> None:
+    ids, missing = plan([], ["tflite", "onnx"], everything=True)
+    assert len(ids) == 10
+    assert set(missing) == {"onnx-int8-floatio", "onnx-int16x8"}
+    for artifact_id in ids:
+        # The manifest's closed list says the same of each.
+        assert variant_of(artifact_id).id.removesuffix("-floatio") == ARTIFACT_VARIANTS[artifact_id]
+    assert all("tflite only" in why for why in missing.values())
+    assert plan([], ["tflite"], everything=True) == (ids[:6], {})
+
+
+def test_variant_that_no_asked_format_has_is_an_error() -> None:
+    with pytest.raises(TargetError, match="int16x8"):
+        plan(["int16x8"], ["onnx"])
+    ids, missing = plan(["int16x8"], ["onnx", "tflite"])
+    assert "tflite-int16x8" in ids
+    assert list(missing) == ["onnx-int16x8"]
+
+
+@pytest.mark.parametrize(
+    ("variants", "formats"), [(["int4"], ["tflite"]), (["int8"], ["coreml"]), ([], ["onnx"])]
+)
+def test_unknown_names_are_usage_errors(variants: list[str], formats: list[str]) -> None:
+    with pytest.raises(UsageError, match="Unknown"):
+        plan(variants, formats)
+
+
+def test_each_variant_says_what_it_costs() -> None:
+    assert all(len(variant.trade_off) > 10 for variant in VARIANTS.values())
+
+
+# ---- what cannot be made
+
+
+IDS = ["tflite-fp32", "tflite-int8", "onnx-fp32"]
+Worker = Callable[..., dict[str, str]]
+
+
+class Crashing:
+    """Stands for the worker: dies at one artifact, makes the others."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.jobs: list[list[str]] = []
+
+    def __call__(self, folder: Path, *, timeout: float, on_event: Any) -> dict[str, str]:
+        job = Job.read(folder)
+        self.jobs.append(job.artifacts)
+        for artifact_id in job.artifacts:
+            on_event({"stage": "convert", "artifact": artifact_id})
+            if artifact_id == self.at:
+                raise ConverterError("The converter crashed.", received="killed by SIGSEGV")
+            on_event({"made": artifact_id, "size": 1, "stateful": False})
+        return {"tensorflow": "2"}
+
+
+def run_all(run: Path, folder: Path, tolerant: bool, memory: int = 0) -> conversion.Conversion:
+    (folder / CALIBRATION).write_bytes((run / "calibration.npz").read_bytes())
+    return convert_all(
+        *(folder, open_source(run), IDS),
+        tolerant=tolerant,
+        switches=OLDEST,
+        timeout=100,
+        memory=memory,
+        progress=lambda line: None,
+    )
+
+
+def test_crash_costs_one_artifact_and_not_the_others(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Crashing("tflite-int8")
+    monkeypatch.setattr(conversion, "run_worker", worker)
+    found = run_all(run, tmp_path, tolerant=True)
+    assert list(found.made) == ["tflite-fp32", "onnx-fp32"]
+    assert "SIGSEGV" in found.missing["tflite-int8"]
+    assert worker.jobs == [IDS, ["onnx-fp32"]]
+
+
+def test_crash_is_an_error_where_one_artifact_was_asked_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "run_worker", Crashing("tflite-int8"))
+    with pytest.raises(ConverterError, match="SIGSEGV"):
+        run_all(run, tmp_path, tolerant=False)
+
+
+def test_worker_that_may_take_no_memory_is_an_error_and_not_the_end_of_the_machine(
+    run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConverterError, match="load TensorFlow"):
+        run_all(run, tmp_path, tolerant=True, memory=50 * 2**20)
+    # The twin: what a machine has is enough.
+    assert default_memory() > 2**30
