@@ -134,6 +134,10 @@ def _run(options: argparse.Namespace) -> int:
             expected=", ".join(f"--{name}" for name in OFFERED) + " or --all",
             fix="add --int8",
         )
+    if options.memory is not None and not 0 <= options.memory < 2**20:
+        raise UsageError(
+            "--memory is wrong.", received=options.memory, expected="gigabytes >= 0; 0 is no limit"
+        )
     try:
         from convert.pipeline import DEFAULT_TIMEOUT, convert
     except ModuleNotFoundError as error:

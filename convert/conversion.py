@@ -104,8 +104,12 @@ def convert_all(
             return result
         except ConverterError as error:
             out_of_time = time.monotonic() >= deadline
-            if not tolerant or not current or out_of_time:
+            if not tolerant or not current or (out_of_time and not result.made):
                 raise
+            if out_of_time:
+                late = left[left.index(current) :]
+                result.missing |= dict.fromkeys(late, "there was no time left: --timeout SECONDS")
+                return result
             # The others may be fine: a worker of their own begins after the one that crashed.
             result.missing[current] = f"{error.message} {error.received or ''}".strip()
             progress(f"not made: {current}, the converter crashed")

@@ -18,7 +18,7 @@ from typing import Any
 
 from runtime.errors import EdgewardError
 
-__all__ = ["serve"]
+__all__ = ["describe_error", "serve"]
 
 PR_SET_PDEATHSIG = 1
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
@@ -44,16 +44,20 @@ def serve(arguments: list[str], work: Callable[[Path, Callable[..., None]], None
         try:
             work(folder, tell)
         except EdgewardError as error:
-            tell(
-                error=type(error).__name__,
-                message=error.message,
-                received=None if error.received is None else str(error.received),
-                expected=None if error.expected is None else str(error.expected),
-                fix=error.fix,
-            )
+            tell(error=type(error).__name__, **describe_error(error))
             return error.exit_code
         tell(done=True, versions=_versions())
     return 0
+
+
+def describe_error(error: EdgewardError) -> dict[str, Any]:
+    """Return what an event says of an error."""
+    return {
+        "message": error.message,
+        "received": None if error.received is None else str(error.received),
+        "expected": None if error.expected is None else str(error.expected),
+        "fix": error.fix,
+    }
 
 
 def _die_with_parent() -> None:

@@ -15,6 +15,8 @@ __all__ = ["UnknownClassError", "open_keras"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _EXPORT = 'model.export("folder") in the program that knows it, then convert that folder'
+# What TensorFlow takes as the name of a scope; a model's own must not begin with _ or -.
+_SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*", re.ASCII)
 _UNKNOWN = re.compile(
     r"Could not locate (class|function) '([^']+)'|Unknown ([a-z ]+): '?([\w>.]+)'?"
 )
@@ -65,7 +67,29 @@ def open_keras(path: Path) -> Any:
             expected="a Sequential model with keras.Input, or a functional one",
             fix=_EXPORT,
         )
+    _check_names(path, model)
     return model
+
+
+def _check_names(path: Path, model: Any) -> None:
+    """Refuse names that Keras keeps and TensorFlow cannot trace.
+
+    Raises:
+        InvalidModelError: The model or a layer has one. Names of inputs are never scopes.
+    """
+    # Private, and the only one that also finds layers of nested models.
+    layers = model._flatten_layers(include_self=True)
+    scopes = [x.name for x in layers if not isinstance(x, keras.layers.InputLayer)]
+    odd = [name for name in scopes if not _SCOPE.fullmatch(name)]
+    if model.name[:1] in ("_", "-"):
+        odd.append(model.name)
+    if odd:
+        raise InvalidModelError(
+            f"{path.name} has names that TensorFlow cannot hold.",
+            received=f"model or layers {odd}",
+            expected="ASCII letters, digits, _ . and -, for the model no _ or - at the beginning",
+            fix='give others and save again: layer.name = "plain"; model.save("model.keras")',
+        )
 
 
 def _explained(path: Path, error: Exception) -> InvalidModelError:

@@ -15,7 +15,7 @@ from convert.op_locations import locate_ops
 from convert.source import Source
 from convert.targets import Target, min_runtimes
 from runtime.arrays import Floats
-from runtime.errors import TargetError
+from runtime.errors import InvalidManifestError, TargetError
 from runtime.samples import Samples
 
 __all__ = ["Bench", "measure_all", "twin_of"]
@@ -67,8 +67,10 @@ def measure_all(
         progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
         twin = next((m.artifact.size for m in found if m.artifact.id == twin_of(artifact_id)), None)
         try:
-            found.append(_measure(artifact_id, stateful, twin, bench))
-        except TargetError as error:
+            measured, remark = _measure(artifact_id, stateful, twin, bench)
+            found.append(measured)
+            conversion.notes += [remark] if remark else []
+        except (InvalidManifestError, TargetError) as error:
             if not tolerant:
                 raise
             received = "" if error.received is None else str(error.received)
@@ -77,7 +79,9 @@ def measure_all(
     return found
 
 
-def _measure(artifact_id: str, stateful: bool, twin: int | None, bench: Bench) -> Measured:
+def _measure(
+    artifact_id: str, stateful: bool, twin: int | None, bench: Bench
+) -> tuple[Measured, str]:
     file = artifact_file(artifact_id)
     data = (bench.folder / file).read_bytes()
     description = describe(artifact_id, data, twin)
@@ -93,4 +97,4 @@ def _measure(artifact_id: str, stateful: bool, twin: int | None, bench: Bench) -
         *(bench.golden, bench.max_drop),
     )
     target.check_measured(artifact_id, measured.unusable)
-    return measured
+    return measured, description.remark

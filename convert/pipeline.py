@@ -116,8 +116,8 @@ def convert(
         raise UsageError("No calibration samples.", received=calibration_samples, expected=">= 1")
     if not 0 < timeout < float("inf"):
         raise UsageError("No time to convert in.", received=timeout, expected="seconds > 0")
-    targets = choose_targets(target)
     ids, missing = plan(variants, formats, everything=everything)
+    targets = choose_targets(target, formats)
     notes: list[str] = [one.note for one in targets.values() if one.note]
     if not everything:
         ids, exchanged = adapt(ids, targets)

@@ -8,6 +8,7 @@ from convert.job import Switches
 from convert.op_locations import TFLITE, LocatedOp
 from convert.targets import Target, default_target, parse_target
 from convert.variants import FORMATS, INT8, INT8_FLOATIO
+from runtime.errors import UsageError
 
 __all__ = ["adapt", "choose_targets", "switches_for"]
 
@@ -15,18 +16,25 @@ __all__ = ["adapt", "choose_targets", "switches_for"]
 _PER_CHANNEL_DENSE = LocatedOp("FULLY_CONNECTED", 12, 0, "", TFLITE)
 
 
-def choose_targets(text: str | None) -> dict[str, Target]:
+def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target]:
     """Return format -> the runtime that must accept its artifacts.
 
     Args:
         text: ``NAME==VERSION``; None, and the other format, take the oldest supported runtime.
+        formats: What is made.
 
     Raises:
-        UsageError: An unknown runtime or version.
+        UsageError: An unknown runtime or version, or one of a format that is not made.
     """
     targets = {format_: default_target(format_) for format_ in FORMATS}
     if text is not None:
         asked = parse_target(text)
+        if asked.format not in formats:
+            raise UsageError(
+                f"{asked} runs {asked.format} files, and none is to be made.",
+                received=f"--format {','.join(formats)}",
+                fix=f"--format {asked.format}, or another --target",
+            )
         targets[asked.format] = asked
     return targets
 

@@ -62,6 +62,16 @@ def _name_edges(proto: Any, loaded: LoadedModel) -> None:
     have = sorted(node.name for node in proto.graph.output)
     if have != sorted(loaded.outputs):
         raise TargetError("tf2onnx renamed an output.", received=have, expected=loaded.outputs)
+    # tf2onnx loses sizes behind a Loop; the model knows them.
+    sizes = {
+        name: tensor.shape
+        for name, tensor in zip(loaded.outputs, loaded.model.outputs, strict=True)
+    }
+    for node in proto.graph.output:
+        dims = node.type.tensor_type.shape.dim
+        for dim, size in zip(dims, sizes[node.name], strict=False):
+            if size is not None:
+                dim.dim_value = int(size)
     # A host name or a build path in the producer fields would make two builds differ.
     proto.doc_string = ""
     proto.graph.name = "edgeward"

@@ -82,7 +82,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
         text = read_regular(path, MAX_TEXT).decode()
     except (InvalidInputError, UnicodeError) as error:
         raise InvalidDataError(
-            f"{path.name} cannot be used as labels.", received=error, expected="UTF-8 text"
+            f"{path.name} cannot be used as labels.",
+            # An error of the project would bring its own "received" and "expected".
+            received=error.received if isinstance(error, InvalidInputError) else error,
+            expected="UTF-8 text",
         ) from None
     lines = [line.strip() for line in text.split("\n")]
     if lines[-1] == "":

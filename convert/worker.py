@@ -7,46 +7,27 @@ odd graph is a segmentation fault in the converter) is an error message there.
 
 from __future__ import annotations
 
-import ctypes
-import importlib.metadata
-import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convert.events import describe_error, serve
 from convert.job import CALIBRATION, FLOAT_OUTPUTS, Job, artifact_file
 from runtime.errors import EdgewardError
 
 __all__ = ["main"]
 
-PR_SET_PDEATHSIG = 1
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
-
 
 def main(arguments: list[str]) -> int:
     """Do the job in the work folder and report events; returns the exit code."""
-    _die_with_parent()
-    folder = Path(arguments[0])
-    with os.fdopen(int(arguments[1]), "w", buffering=1) as events:
-
-        def tell(**event: Any) -> None:
-            events.write(json.dumps(event) + "\n")
-
-        job = Job.read(folder)
-        _limit_memory(job.memory)
-        try:
-            _work(folder, job, tell)
-        except EdgewardError as error:
-            tell(error=type(error).__name__, **_describe(error))
-            return error.exit_code
-        tell(done=True, versions=_versions())
-    return 0
+    return serve(arguments, _work)
 
 
-def _work(folder: Path, job: Job, tell: Any) -> None:
+def _work(folder: Path, tell: Any) -> None:
+    job = Job.read(folder)
+    _limit_memory(job.memory)
     tell(stage="load TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Conversion needs no GPU, and one that training holds would only be in the way.
@@ -91,19 +72,10 @@ def _work(folder: Path, job: Job, tell: Any) -> None:
         except EdgewardError as error:
             if not job.tolerant:
                 raise
-            tell(failed=artifact_id, **_describe(error))
+            tell(failed=artifact_id, **describe_error(error))
             continue
         (folder / artifact_file(artifact_id)).write_bytes(data)
         tell(made=artifact_id, size=len(data), stateful=stateful)
-
-
-def _describe(error: EdgewardError) -> dict[str, Any]:
-    return {
-        "message": error.message,
-        "received": None if error.received is None else str(error.received),
-        "expected": None if error.expected is None else str(error.expected),
-        "fix": error.fix,
-    }
 
 
 def _limit_memory(size: int) -> None:
@@ -118,25 +90,6 @@ def _limit_memory(size: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: nobody would read the result."""
-    if sys.platform.startswith("linux"):
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from support import REPOSITORY, RunPython
@@ -60,3 +61,33 @@ def test_readme_tree_names_files_that_exist() -> None:
             package = match[2] if not match[1] else package
             path = match[2] if not match[1] else package + match[2]
             assert (REPOSITORY / path).exists(), path
+
+
+@pytest.mark.slow
+def test_example_of_a_model_of_ones_own_runs_as_it_stands(
+    run_python: RunPython, tmp_path: Path
+) -> None:
+    page = (REPOSITORY / "docs" / "your-own-model.md").read_text()
+    program, options, shell = (
+        re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[0]
+        for language in ("python", "json", "sh")
+    )
+    (tmp_path / "make_model.py").write_text(program)
+    (tmp_path / "preprocessing.json").write_text(options)
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    made = run_python("make_model.py")
+    assert made.returncode == 0, made.stderr
+    known = made.stdout.splitlines()[-1]
+    assert "labels.txt" in shell
+    assert "--expect" in shell
+    arguments = (
+        *("-m", "convert", "patterns.keras", "--int8", "--calibration", "calibration.npz"),
+        *("--test", "test.npz", "--labels", "labels.txt", "--preprocessing", "preprocessing.json"),
+    )
+    done = run_python(*arguments, "--expect", known)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundles" / "patterns" / "manifest.json").is_file()
+    # The twin: without the preprocessing file the float model does not give what was measured.
+    wrong = run_python(*arguments[:-2], "--expect", known)
+    assert wrong.returncode == 5
+    assert "does not give the accuracy" in wrong.stderr

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from convert import trace
 from convert.lean_onnx import lean
+from convert.onnx_graph import read_onnx
 from convert.to_onnx import float_graph
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -59,6 +60,18 @@ def test_lstm_is_one_op_that_starts_from_zeros_without_asking_for_them(tmp_path:
     data = np.random.default_rng(0).random((5, 6, 2), np.float32)
     wanted = loaded.predict({"x": data})["y"]
     np.testing.assert_allclose(answers(proto, data), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_that_a_loop_hides_are_those_of_the_model(tmp_path: Path) -> None:
+    """tf2onnx says [None, None, 2] of a GRU's sequence, which is no manifest's shape."""
+    x = keras.Input((6, 2), name="x")
+    y = keras.layers.Dense(3, name="y")(keras.layers.GRU(4, return_sequences=True)(x))
+    loaded = save(keras.Model(x, y), tmp_path)
+    (edge,) = read_onnx(float_graph(loaded).SerializeToString()).outputs
+    assert edge.shape == (None, 6, 3)
+    data = np.random.default_rng(0).random((5, 6, 2), np.float32)
+    wanted = loaded.predict({"x": data})["y"]
+    np.testing.assert_allclose(answers(float_graph(loaded), data), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_state_that_is_not_zero_stays() -> None:

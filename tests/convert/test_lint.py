@@ -67,6 +67,9 @@ def test_int8_that_is_not_smaller_is_refused(files: dict[str, bytes]) -> None:
     describe("tflite-int8", data, len(data) + 1)
     with pytest.raises(TargetError, match="not smaller"):
         describe("tflite-int8", data, len(data))
+    # Of a net that small the weights are not what counts: told, not refused.
+    assert "float32 is enough" in describe("tflite-int8", data, 1000).remark
+    assert describe("tflite-int8", data, len(data) + 1).remark == ""
 
 
 def test_weights_of_an_lstm_left_in_float_are_seen_behind_other_ops() -> None:

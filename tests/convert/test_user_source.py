@@ -225,6 +225,45 @@ def test_model_with_code_of_its_own_says_how_to_export(
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["kind of?", "größe"])
+def test_name_that_tensorflow_cannot_trace_is_named(tmp_path: Path, name: str) -> None:
+    for where in ("layer", "nested", "model"):
+        layer = keras.layers.Dense(3, name=name if where != "model" else "plain")
+        inner = [dense(layer)] if where == "nested" else [layer]
+        model = dense(*inner)
+        model.name = name if where == "model" else "plain"
+        model.save(tmp_path / "odd.keras")
+        with pytest.raises(InvalidModelError, match="names that TensorFlow cannot hold") as caught:
+            trace.load_model(tmp_path / "odd.keras")
+        assert name in str(caught.value)
+        # What the message advises is enough.
+        (model if where == "model" else layer).name = "renamed"
+        model.save(tmp_path / "plain.keras")
+        trace.freeze(trace.load_model(tmp_path / "plain.keras"))
+
+
+def test_names_that_tensorflow_can_trace_are_taken(tmp_path: Path) -> None:
+    for name in ("_x", "-x", "a.b", "a>b"):
+        inputs = keras.Input((6,), name="größe in cm?")
+        model = keras.Model(inputs, keras.layers.Dense(3, name=name)(inputs), name="m-1")
+        model.save(tmp_path / "fine.keras")
+        trace.freeze(trace.load_model(tmp_path / "fine.keras"))
+    model.name = "_m"
+    model.save(tmp_path / "fine.keras")
+    with pytest.raises(InvalidModelError, match="_m"):
+        trace.load_model(tmp_path / "fine.keras")
+
+
+def test_labels_that_cannot_be_read_are_told_once(own: Open, tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match=r"none\.txt cannot be used as labels") as caught:
+        own(FIRST, test=LABELLED, labels=tmp_path / "none.txt")
+    assert str(caught.value).count("received:") == 1
+    assert "No such file" in str(caught.value)
+    with pytest.raises(InvalidDataError, match="UTF-8"):
+        (tmp_path / "latin.txt").write_bytes(b"\xe4\n")
+        own(FIRST, test=LABELLED, labels=tmp_path / "latin.txt")
+
+
 def test_run_whose_classes_only_the_recipe_knows_uses_its_saved_model(
     models: Path, tmp_path: Path
 ) -> None:
