@@ -62,8 +62,8 @@ def drift_plot(report: ConversionReport) -> str:
     axes.axvline(100, color="#cf222e", linestyle="--", label="budget")
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("drop against the float model (dot) and its 95 % bound (bar), % of the budget")
-    axes.legend(loc="best", frameon=False)
+    axes.set_xlabel("drop (dot) and its 95 % bound (bar), % of the budget")
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.12), frameon=False)
     return _uri(figure)
 
 
