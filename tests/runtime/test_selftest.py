@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pytest
 import runtime
 from runtime.benchmark import benchmark
 from runtime.bundle import Bundle
-from runtime.errors import InvalidBundleError, MissingExtraError, UsageError
+from runtime.errors import InvalidBundleError, MissingExtraError, TargetError, UsageError
 from runtime.golden import Expected, Golden
 from runtime.selftest import FLOAT_LSB, Check, check_runner, lsb_difference
 
@@ -175,6 +176,35 @@ def test_an_interpreter_that_cannot_load_an_artifact_does_not_hide_the_others(
     assert checks["onnx-fp32"].lsb == -1
     assert "cannot load" in checks["onnx-fp32"].detail
     assert checks["onnx-int8"].verdict == "exact"
+
+
+def test_an_older_runtime_that_never_ran_an_artifact_says_nothing_of_it(
+    copy: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["runtime.selftest"]
+    opened = module.open_backend
+
+    def refuse(artifact: Any, data: bytes, name: str) -> Any:
+        if name == "tflite":
+            raise TargetError("There is no such op.")
+        return opened(artifact, data, name)
+
+    monkeypatch.setattr(module, "open_backend", refuse)
+
+    def verdicts(**chosen: str) -> list[str]:
+        checks = runtime.selftest(copy, artifact="tflite-int8", **chosen)
+        return [check.verdict for check in checks]
+
+    # It was measured there: now it does not run, and that is wrong.
+    assert verdicts() == ["exact", "wrong"]
+
+    def without(tree: Any) -> None:
+        tree["expected"] = [e for e in tree["expected"] if e["runtime"] != "tflite-runtime"]
+
+    edit(copy, "golden.json", without)
+    assert verdicts() == ["exact"]
+    # Asked for by name, or alone, it still has to answer.
+    assert verdicts(backend="tflite") == ["wrong"]
 
 
 def test_a_runtime_of_another_version_is_compared_with_the_nearest_entry(
