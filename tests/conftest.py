@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from support import SUBSET, RunPython, child_environment, python
 # "ValueError: vector::reserve".
 with contextlib.suppress(ImportError):
     import tflite_runtime.interpreter  # noqa: F401
+
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and children
+# inherit that: the tests of Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
