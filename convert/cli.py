@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from convert.tables import print_report
 from convert.user_options import parse_expect, parse_shapes
@@ -14,9 +13,6 @@ from convert.variants import OFFERED
 from runtime import __version__
 from runtime.console import guarded, print_json, say
 from runtime.errors import MissingExtraError, RefusedError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["main"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -68,8 +69,12 @@ def plot_confusion(path: Path, truth: Array, answers: Array, labels: Sequence[st
             dark = share[row, column] > 0.25
             color = "white" if dark else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
-    axes.set_xticks(range(count), labels)
-    axes.set_yticks(range(count), labels)
+    # Names of people's own classes: long ones would overlap, and "$" is no formula.
+    slanted: dict[str, Any] = {}
+    if max(map(len, labels)) > 5:
+        slanted = {"rotation": 45, "ha": "right"}
+    axes.set_xticks(range(count), labels, parse_math=False, **slanted)
+    axes.set_yticks(range(count), labels, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
     axes.set_title(f"{int(matrix.sum() - np.trace(matrix))} errors in {int(matrix.sum())}")
