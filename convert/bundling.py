@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from convert.measure import Measured
 from convert.report import ConversionReport
+from convert.shelf import Record, with_record
 from convert.source import Source
 from runtime.golden import Golden
 from runtime.manifest import Manifest
 from runtime.manifest import Source as ManifestSource
 from runtime.samples import Samples
 
-__all__ = ["bundle_files"]
+__all__ = ["bundle_files", "refusal_files"]
 
 # What a device should run when nothing else is asked for.
 _PREFERRED = (
@@ -27,6 +28,7 @@ def bundle_files(
     report: ConversionReport,
     release: int,
     golden: Samples,
+    record: Record,
 ) -> dict[str, bytes]:
     """Return file name -> content of a bundle, without SHA256SUMS.
 
@@ -36,6 +38,7 @@ def bundle_files(
         report: Of this conversion.
         release: Number of the bundle.
         golden: The golden inputs.
+        record: What the next conversion has to know.
     """
     ids = [m.artifact.id for m in passed]
     manifest = Manifest(
@@ -54,7 +57,7 @@ def bundle_files(
     files = {
         "manifest.json": manifest.to_bytes(),
         "golden.json": Golden(vectors, [e for m in passed for e in m.expected]).to_bytes(),
-        "report.json": report.to_bytes(),
+        "report.json": with_record(report.to_bytes(), record),
         "report.html": report.to_html(),
         **{m.artifact.file: m.data for m in passed},
         **source.vocabularies,
@@ -63,3 +66,23 @@ def bundle_files(
     if len(labels) == 1:
         files["labels.txt"] = "".join(f"{label}\n" for label in labels[0]).encode()
     return files
+
+
+def refusal_files(
+    measured: Sequence[Measured], report: ConversionReport, record: Record
+) -> dict[str, bytes]:
+    """Return file name -> content of what a refused conversion leaves.
+
+    The artifacts are there for the next conversion, which may only have another budget. There is no
+    manifest, so no runtime takes them for a bundle.
+
+    Args:
+        measured: All artifacts.
+        report: Of this conversion.
+        record: What the next conversion has to know.
+    """
+    return {
+        "report.html": report.to_html(),
+        "report.json": with_record(report.to_bytes(), record),
+        **{m.artifact.file: m.data for m in measured},
+    }

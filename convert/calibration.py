@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from convert.leakage import find_leakage
 from convert.source import Source
-from runtime.arrays import Column
+from convert.suspicion import suspect_channels, suspect_classes, suspect_input
+from runtime.arrays import Array, Column
 from runtime.errors import InvalidDataError
 from runtime.preprocessing import preprocess_batch
 from runtime.samples import Samples
@@ -19,16 +21,17 @@ __all__ = ["DEFAULT_COUNT", "choose_calibration", "suspicions"]
 DEFAULT_COUNT = 500
 # Fewer samples than this leave the range of an activation to chance.
 FEW = 20
-# Test inputs that leave the calibrated range by more than this part of it are told.
-_BEYOND = 0.05
+# Statistics of the test samples need no more numbers than these.
+_ENOUGH = 1000
+_ENOUGH_NUMBERS = 5 * 10**7
 
 
 def choose_calibration(source: Source, count: int = DEFAULT_COUNT) -> Samples:
     """Return the first ``count`` calibration samples, each one checked.
 
     Raises:
-        InvalidDataError: A sample with a value that is not finite, a wrong dtype or a wrong shape;
-            names the sample.
+        InvalidDataError: A sample with a value that is not finite, a wrong dtype or a wrong shape,
+            named; or too many of the samples are test samples too.
     """
     chosen = source.calibration.take(np.arange(min(count, len(source.calibration))))
     for name, spec in source.inputs.items():
@@ -43,41 +46,62 @@ def choose_calibration(source: Source, count: int = DEFAULT_COUNT) -> Samples:
                 fix="calibrate on raw samples of the training split, as python -m train writes "
                 "them",
             ) from None
+    find_leakage(source)
     return chosen
 
 
 def suspicions(source: Source, chosen: Samples) -> list[str]:
     """Return what looks wrong with the calibration samples, for the message of a refusal.
 
-    Compares them with the test inputs after preprocessing; decides nothing: the drift gate does.
+    Compares them with the test samples after preprocessing; decides nothing: the drift gate does.
     """
     found: list[str] = []
+    leakage = find_leakage(source)
+    if leakage.indices:
+        found += leakage.notes
     if len(chosen) < FEW:
-        found.append(f"there are only {len(chosen)} calibration samples")
+        found.append(
+            f"there are only {len(chosen)} calibration samples: a few hundred show the range of "
+            "every activation"
+        )
+    test = source.test.take(_spread(len(source.test), _ENOUGH))
+    classes = [
+        suspect_classes(name, chosen.targets[name], source.test.targets[name])
+        for name, spec in source.outputs.items()
+        if spec.task in ("classification", "binary")
+        and name in chosen.targets
+        and name in source.test.targets
+    ]
+    found += filter(None, classes)
     for name, spec in source.inputs.items():
         column = chosen.inputs[name]
         if len(chosen) > 1 and _all_equal(column):
             found.append(f"all {len(chosen)} calibration samples of input {name!r} are the same")
-        test = source.test.inputs[name]
-        calibrated = preprocess_batch(spec, column, source.vocabularies)
-        tested = preprocess_batch(spec, test[:1000], source.vocabularies)
-        if calibrated.dtype != np.float32:
+        order = _channels(name, column, test.inputs[name])
+        if order:
+            found.append(order)
             continue
-        low, high = float(calibrated.min()), float(calibrated.max())
-        test_low, test_high = float(tested.min()), float(tested.max())
-        span, test_span = high - low, test_high - test_low
-        if span < 0.5 * test_span or span > 2 * test_span:
-            found.append(
-                f"input {name!r} ranges over {low:.4g}..{high:.4g} in the calibration samples but "
-                f"over {test_low:.4g}..{test_high:.4g} in the test samples"
-            )
-        elif test_low < low - _BEYOND * span or test_high > high + _BEYOND * span:
-            found.append(
-                f"the test samples of input {name!r} reach {test_low:.4g}..{test_high:.4g}, beyond "
-                f"the {low:.4g}..{high:.4g} of the calibration samples: integers clip there; give "
-                "calibration samples that reach as far as what the device will see"
-            )
+        calibrated = preprocess_batch(spec, column, source.vocabularies)
+        size = max(1, calibrated[0].size)
+        few = test.take(_spread(len(test), max(FEW, _ENOUGH_NUMBERS // size)))
+        tested = preprocess_batch(spec, few.inputs[name], source.vocabularies)
+        # Ids of tokens are no quantities. Images of one image in another size cannot be compared.
+        if calibrated.dtype.kind != "i" and calibrated.shape[1:] == tested.shape[1:]:
+            doubt = suspect_input(name, calibrated, tested, only_range=any(classes))
+            found += [doubt] if doubt else []
     return found
+
+
+def _channels(name: str, column: Column, tested: Column) -> str:
+    if not isinstance(column, np.ndarray) or not isinstance(tested, np.ndarray):
+        return ""
+    # Ids of tokens are no quantities.
+    return "" if column.dtype.kind == "i" else suspect_channels(name, column, tested)
+
+
+def _spread(count: int, most: int) -> Array:
+    """Return up to ``most`` indices all over the samples, which may be sorted by class."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def _all_equal(column: Column) -> bool:

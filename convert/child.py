@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from convert.memory import data_size, memory_error, says_memory, showed_limit
 from runtime import errors
 from runtime.errors import ConverterError, EdgewardError, MissingExtraError
 
@@ -22,6 +23,8 @@ __all__ = ["run_worker"]
 
 LOG = "worker.log"
 LOG_LINES = 15
+# Seconds between two looks at the memory of the worker.
+_LOOK = 0.2
 
 
 def run_worker(
@@ -29,6 +32,7 @@ def run_worker(
     *,
     timeout: float,
     on_event: Callable[[dict[str, Any]], None],
+    memory: int = 0,
     module: str = "convert.worker",
 ) -> dict[str, str]:
     """Run the job in ``folder`` in a process of its own.
@@ -37,13 +41,15 @@ def run_worker(
         folder: Work folder with the job.
         timeout: Seconds until the worker is killed.
         on_event: Called with each event: ``stage``, ``artifact``, ``made``.
+        memory: Bytes that the job allows, for the message where that was too little; 0 is no limit.
         module: The program: it converts, or looks at a model.
 
     Returns:
         Versions of the packages that converted.
 
     Raises:
-        ConverterError: It crashed, hung or failed; names stage and artifact and ends with its log.
+        ConverterError: It crashed, hung or failed; names stage and artifact and ends with its log,
+            or names the limit where it ran out of memory.
         EdgewardError: A deliberate error of the worker, as itself.
     """
     _check_packages()
@@ -60,8 +66,9 @@ def run_worker(
         )
     os.close(writer)
     last: dict[str, Any] = {}
+    watch = _Watch(process)
     try:
-        last = _follow(reader, process, time.monotonic() + timeout, on_event)
+        last = _follow(reader, watch, time.monotonic() + timeout, on_event)
     except TimeoutError as error:
         raise ConverterError(
             f"The converter ran out of time ({error}).",
@@ -75,16 +82,23 @@ def run_worker(
             process.kill()
         process.wait()
     if "error" in last:
-        raise _as_error(last)
+        raise _as_error(last, memory, watch.place)
     if not last.get("done"):
-        raise ConverterError(
-            f"The converter crashed while it was at: {_place(last)}.",
-            received=_how(process.returncode),
-            expected="a converted model",
-            fix="the end of its log:\n    " + "\n    ".join(_tail(log)),
-        )
+        raise _death(process.returncode, _tail(log), watch, memory)
     versions: dict[str, str] = last["versions"]
     return versions
+
+
+class _Watch:
+    """Where a worker is, and the most memory that it was seen to take."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.place = "start"
+        self.peak = 0
+
+    def look(self) -> None:
+        self.peak = max(self.peak, data_size(self.process.pid))
 
 
 def _check_packages() -> None:
@@ -110,7 +124,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _follow(
     reader: int,
-    process: subprocess.Popen[bytes],
+    watch: _Watch,
     deadline: float,
     on_event: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
@@ -120,26 +134,28 @@ def _follow(
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            process.kill()
-            raise TimeoutError(_place(last))
-        if not select.select([reader], [], [], min(left, 1.0))[0]:
+            watch.process.kill()
+            raise TimeoutError(watch.place)
+        watch.look()
+        if not select.select([reader], [], [], min(left, _LOOK))[0]:
             continue
         chunk = os.read(reader, 65536)
         if not chunk:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=max(1.0, deadline - time.monotonic()))
+                watch.process.wait(timeout=max(1.0, deadline - time.monotonic()))
             return last
         *lines, buffer = (buffer + chunk).split(b"\n")
         for line in lines:
             event = json.loads(line)
             if "made" not in event:
                 last = event
+            if "stage" in event:
+                watch.place = _place(event)
             on_event(event)
 
 
 def _place(event: dict[str, Any]) -> str:
-    place = str(event.get("stage", "?"))
-    return f"{place} {event['artifact']}" if "artifact" in event else place
+    return f"{event['stage']} {event['artifact']}" if "artifact" in event else str(event["stage"])
 
 
 def _how(code: int) -> str:
@@ -152,7 +168,22 @@ def _tail(log: Path) -> list[str]:
     return log.read_text(errors="replace").splitlines()[-LOG_LINES:]
 
 
-def _as_error(event: dict[str, Any]) -> EdgewardError:
+def _death(code: int, tail: list[str], watch: _Watch, memory: int) -> ConverterError:
+    how, end = _how(code), "the end of its log:\n    " + "\n    ".join(tail)
+    if says_memory("\n".join(tail)):
+        return memory_error(watch.place, memory, how)
+    if showed_limit(watch.peak, memory):
+        # The likely cause, not a proven one: the log stays with it.
+        return memory_error(watch.place, memory, f"{how}; {end}")
+    return ConverterError(
+        f"The converter crashed while it was at: {watch.place}.",
+        received=how,
+        expected="a converted model",
+        fix=end,
+    )
+
+
+def _as_error(event: dict[str, Any], memory: int, place: str) -> EdgewardError:
     kind = getattr(errors, event["error"], ConverterError)
     error: EdgewardError = kind(
         event["message"],
@@ -160,4 +191,7 @@ def _as_error(event: dict[str, Any]) -> EdgewardError:
         expected=event["expected"],
         fix=event["fix"],
     )
+    # What reads a model or converts it wraps whatever is raised there, MemoryError too.
+    if says_memory(str(error.received)):
+        return memory_error(place, memory, f"{error.message} {error.received}")
     return error

@@ -110,8 +110,29 @@ def _parser() -> argparse.ArgumentParser:
         help="bundle the artifacts that pass although others were refused (still exits 3)",
     )  # fmt: skip
     parser.add_argument(
+        "--no-reuse", action="store_false", dest="reuse",
+        help="convert everything anew, also what has not changed since the last conversion",
+    )  # fmt: skip
+    mend = parser.add_argument_group("what misses its budget (docs/repair.md)")
+    mend.add_argument("--no-repair", action="store_true", help="refuse it at once, try nothing")
+    mend.add_argument(
+        "--qat", action="store_true",
+        help="fine-tune the weights for int8 where another calibration does not help",
+    )  # fmt: skip
+    mend.add_argument(
+        "--distil", type=Path, metavar="F",
+        help=".npz of raw samples, no targets needed, to fine-tune on (default: the calibration "
+        "samples)",
+    )  # fmt: skip
+    mend.add_argument(
+        "--fallback", action="store_true",
+        help="leave int8 where nothing else helps: the worst layers in float, int16x8, dynamic or "
+        "float16, under a name of its own",
+    )  # fmt: skip
+    parser.add_argument(
         "--timeout", type=float, metavar="S",
-        help="seconds the converter may take (default 1800)",
+        help="seconds each step may take: loading a model of your own, converting, measuring each "
+        "artifact (default 1800)",
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=float, metavar="GB",
@@ -157,6 +178,11 @@ def _run(options: argparse.Namespace) -> int:
                 expect=parse_expect(options.expect),
                 allow_inconclusive=options.allow_inconclusive,
                 keep_passing=options.keep_passing,
+                repair=not options.no_repair,
+                qat=options.qat,
+                fallback=options.fallback,
+                distil=options.distil,
+                reuse=options.reuse,
                 timeout=DEFAULT_TIMEOUT if options.timeout is None else options.timeout,
                 memory=None if options.memory is None else int(options.memory * 2**30),
                 progress=progress,

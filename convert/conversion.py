@@ -55,6 +55,7 @@ def convert_all(
     timeout: float,
     memory: int,
     progress: Callable[[str], None],
+    module: str = "convert.worker",
 ) -> Conversion:
     """Make the artifacts in ``folder``.
 
@@ -67,6 +68,7 @@ def convert_all(
         timeout: Seconds for all of it.
         memory: Bytes that a worker may take; 0 is no limit.
         progress: Called with one line per step.
+        module: The program of the worker.
 
     Raises:
         TargetError: A format cannot hold the model, and not ``tolerant``.
@@ -99,7 +101,11 @@ def convert_all(
         _job(source, left, tolerant, memory, switches).write(folder)
         try:
             result.versions = run_worker(
-                folder, timeout=max(1.0, deadline - time.monotonic()), on_event=on_event
+                folder,
+                timeout=max(1.0, deadline - time.monotonic()),
+                on_event=on_event,
+                memory=memory,
+                module=module,
             )
             return result
         except ConverterError as error:

@@ -19,7 +19,12 @@ __all__ = ["isolated"]
 _Result = TypeVar("_Result")
 
 
-def isolated(what: str, function: Callable[..., _Result], *arguments: Any) -> _Result:
+def isolated(
+    what: str,
+    function: Callable[..., _Result],
+    *arguments: Any,
+    timeout: float | None = None,
+) -> _Result:
     """Return ``function(*arguments)``, computed in a forked process where the system can fork.
 
     Args:
@@ -27,9 +32,11 @@ def isolated(what: str, function: Callable[..., _Result], *arguments: Any) -> _R
         function: Its result and its errors go through pickle.
         arguments: Of the function; shared with the process, not sent to it: samples and models
             may have hundreds of megabytes.
+        timeout: Seconds until the process is killed; None waits for ever, and so does a system
+            that cannot fork.
 
     Raises:
-        TargetError: The process died.
+        TargetError: The process died or ran out of time.
         Exception: What the function raises.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
@@ -43,6 +50,13 @@ def isolated(what: str, function: Callable[..., _Result], *arguments: Any) -> _R
     process.start()
     sender.close()
     try:
+        if not receiver.poll(timeout):
+            raise TargetError(
+                f"The runtime ran out of time: {what}.",
+                received=f"{timeout:g} s passed",
+                expected="a result sooner",
+                fix="give it more time: --timeout SECONDS",
+            )
         succeeded, result = receiver.recv()
     except EOFError:
         process.join()
@@ -52,7 +66,8 @@ def isolated(what: str, function: Callable[..., _Result], *arguments: Any) -> _R
             fix="another variant or format",
         ) from None
     finally:
-        process.terminate()
+        # Not terminate: a kernel that hangs never comes back to Python's handler of that signal.
+        process.kill()
         process.join()
         receiver.close()
     if not succeeded:

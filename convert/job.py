@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from convert.settings import Settings
+
 __all__ = ["CALIBRATION", "FLOAT_OUTPUTS", "JOB", "OLDEST", "Job", "Switches", "artifact_file"]
 
 JOB = "job.json"
@@ -49,6 +51,7 @@ class Job:
         memory: Bytes of memory that the worker may take; 0 is no limit.
         switches: See ``Switches``.
         shapes: Input name -> dimensions after the batch that the model leaves open.
+        settings: Artifact id -> how it is quantised, where that is not the default.
     """
 
     model: str
@@ -61,6 +64,7 @@ class Job:
     memory: int = 0
     switches: Switches = OLDEST
     shapes: dict[str, list[int]] = field(default_factory=dict)
+    settings: dict[str, Settings] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write the job into the work folder."""
@@ -70,4 +74,6 @@ class Job:
     def read(cls, folder: Path) -> Job:
         """Read the job from the work folder."""
         values = json.loads((folder / JOB).read_text())
-        return cls(**{**values, "switches": Switches(**values["switches"])})
+        switches = Switches(**values["switches"])
+        settings = {name: Settings.from_json(given) for name, given in values["settings"].items()}
+        return cls(**{**values, "switches": switches, "settings": settings})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convert.graph import Graph, GraphTensor, read_graph
+from convert.islands import lint_mixed
 from convert.onnx_graph import OnnxGraph, read_onnx
 from runtime.artifact import Op, TensorSpec
 from runtime.errors import TargetError
@@ -42,13 +43,16 @@ class Description:
     remark: str = ""
 
 
-def describe(artifact_id: str, data: bytes, twin_size: int | None) -> Description:
+def describe(
+    artifact_id: str, data: bytes, twin_size: int | None, float_layers: Sequence[str] = ()
+) -> Description:
     """Lint an artifact and describe it.
 
     Args:
         artifact_id: What it is to be called.
         data: The file.
         twin_size: Bytes of its float32 twin; None for the twin itself.
+        float_layers: What the settings of an ``int8-mixed`` artifact left in float.
 
     Raises:
         TargetError: It is not what its name says; names the tensors or ops.
@@ -57,6 +61,8 @@ def describe(artifact_id: str, data: bytes, twin_size: int | None) -> Descriptio
     if format_ == "tflite":
         graph = read_graph(data)
         problems = _lint_tflite(graph, variant)
+        if variant == "int8-mixed":
+            problems += lint_mixed(data, float_layers)
         description = Description(
             tuple(_edge(tensor) for tensor in graph.inputs),
             tuple(_edge(tensor) for tensor in graph.outputs),
@@ -87,7 +93,9 @@ def describe(artifact_id: str, data: bytes, twin_size: int | None) -> Descriptio
         raise TargetError(
             f"{artifact_id} is not what its name says.",
             received="; ".join(problems),
-            expected=f"a {format_} file that is {variant} throughout",
+            expected=f"a {format_} file that is {variant} throughout"
+            if variant != "int8-mixed"
+            else "int8 but for the layers named in its settings",
         )
     return description
 
@@ -131,6 +139,8 @@ def _lint_tflite(graph: Graph, variant: str) -> list[str]:
     if weights and not big:
         problems.append("no weight is int8")
     problems += [f"{t.name!r} is int8 without a scale" for t in big if not t.scales]
+    if variant == "int8-mixed":
+        return problems
     own = {t.name for _, t in edges} if variant == "int8-floatio" else set()
     return problems + [
         f"float island: tensor {t.name!r} is {t.dtype}"

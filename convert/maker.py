@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from convert import to_onnx, to_tflite, trace
+from convert.equalise import equalised
 from convert.fused_lstm import can_fuse
 from convert.job import Switches
 from convert.rewrite import quantisable
+from convert.settings import DEFAULT, Settings, check_settings
 from convert.variants import INT16X8, Variant, variant_of
 from runtime.arrays import Array
 from runtime.errors import TargetError
@@ -39,8 +42,10 @@ class Maker:
         self._switches = switches
         self._folder = folder
         self._recurrent = trace.recurrent_layers(loaded)
-        self._forms: dict[bool, tuple[trace.LoadedModel, Any]] = {}
-        self._proto: Any = None
+        # Whether loops are unrolled and channels equalised -> model and frozen function.
+        self._forms: dict[tuple[bool, bool], tuple[trace.LoadedModel, Any]] = {}
+        self._models: dict[bool, trace.LoadedModel] = {False: loaded}
+        self._protos: dict[bool, Any] = {}
 
     def settle(self, artifact_id: str) -> str:
         """Return the nearest artifact that the model can have: this one, but for recurrent nets."""
@@ -55,23 +60,38 @@ class Maker:
             "activations are quantised as they come"
         )
 
-    def make(self, artifact_id: str) -> tuple[bytes, bool]:
+    def make(self, artifact_id: str, settings: Settings = DEFAULT) -> tuple[bytes, bool]:
         """Return the file, and whether it keeps state between invocations.
 
+        Args:
+            artifact_id: What to make.
+            settings: Calibration, and layers in float.
+
         Raises:
-            TargetError: The format cannot hold the model as this variant.
+            TargetError: The format cannot hold the model as this variant or with these settings.
         """
         variant = variant_of(artifact_id)
+        check_settings(settings, artifact_id.partition("-")[0], variant)
+        samples = {name: array[: settings.samples] for name, array in self._samples.items()}
         if artifact_id.startswith("tflite"):
-            return self._tflite(variant)
+            return self._tflite(variant, samples, settings)
         reason = self.why_not(artifact_id)
         if reason:
             raise TargetError(f"{artifact_id} cannot be made.", received=reason, fix="--dynamic")
-        if self._proto is None:
-            self._proto = to_onnx.float_graph(self._loaded)
-        return to_onnx.to_onnx(self._proto, variant, self._samples), False
+        equal = settings.equalise
+        if equal not in self._protos:
+            self._protos[equal] = to_onnx.float_graph(self._model(equal))
+        return to_onnx.to_onnx(self._protos[equal], variant, samples, settings), False
 
-    def _tflite(self, variant: Variant) -> tuple[bytes, bool]:
+    def _model(self, equal: bool) -> trace.LoadedModel:
+        if equal not in self._models:
+            # From all samples, however many the ranges come from: it only knows the extremes.
+            self._models[equal] = equalised(self._loaded, self._samples)
+        return self._models[equal]
+
+    def _tflite(
+        self, variant: Variant, samples: Mapping[str, Array], settings: Settings
+    ) -> tuple[bytes, bool]:
         integers = [spec.name for spec in self._loaded.signature(1) if spec.dtype.is_integer]
         if variant is INT16X8 and integers:
             # "Empty min/max for tensor": it wants a range of what has none.
@@ -91,14 +111,17 @@ class Maker:
         # The calibrator dies of the WHILE loop of a recurrent layer (segmentation fault).
         loop = bool(self._recurrent) and variant.calibrated
         # The fused op has no kernel with int16 activations.
-        if loop and variant is not INT16X8 and can_fuse(self._loaded):
-            folder = self._folder / f"fused-{variant.id}"
+        model = self._model(settings.equalise)
+        if loop and variant is not INT16X8 and can_fuse(model):
+            folder = Path(tempfile.mkdtemp(prefix=f"fused-{variant.id}-", dir=self._folder))
             data = to_tflite.to_tflite_fused(
-                self._loaded, folder, variant, self._samples, self._switches
+                model, folder, variant, samples, self._switches, settings
             )
             return data, True
-        if loop not in self._forms:
-            form = trace.unrolled(self._loaded) if loop else self._loaded
-            self._forms[loop] = (form, quantisable(trace.freeze(form), slices=loop))
-        form, frozen = self._forms[loop]
-        return to_tflite.to_tflite(form, frozen, variant, self._samples, self._switches), False
+        key = (loop, settings.equalise)
+        if key not in self._forms:
+            form = trace.unrolled(model) if loop else model
+            self._forms[key] = (form, quantisable(trace.freeze(form), slices=loop))
+        form, frozen = self._forms[key]
+        data = to_tflite.to_tflite(form, frozen, variant, samples, self._switches, settings)
+        return data, False

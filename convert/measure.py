@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convert.drift.agreement import Agreement, measure_agreement
+from convert.drift.layers import LayerReport
 from convert.drift.metrics import OutputDrift, measure_drift
 from convert.lint import Description
 from convert.source import Source
@@ -45,6 +46,8 @@ class Measured:
         unusable: Runtime -> why it cannot run the artifact.
         expected: Outputs on the golden inputs, per runtime.
         nodes: Size of the graph, for the report.
+        layers: Its tensors against the float model's (``convert.compare_layers``); None where
+            they were not compared.
     """
 
     artifact: Artifact
@@ -55,6 +58,7 @@ class Measured:
     unusable: Mapping[str, str]
     expected: list[Expected]
     nodes: int
+    layers: LayerReport | None = None
 
     @property
     def worst(self) -> list[OutputDrift]:

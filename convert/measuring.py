@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convert.compare_layers import compare_layers
 from convert.conversion import Conversion
 from convert.isolate import isolated
 from convert.job import artifact_file
@@ -18,7 +19,7 @@ from runtime.arrays import Floats
 from runtime.errors import InvalidManifestError, TargetError
 from runtime.samples import Samples
 
-__all__ = ["Bench", "measure_all", "twin_of"]
+__all__ = ["Bench", "measure_all", "measure_one", "twin_of"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Bench:
         golden: The golden inputs.
         max_drop: Largest drift allowed; None takes the source's own budgets.
         targets: Format -> the runtime that must accept its artifacts.
+        timeout: Seconds that measuring one artifact may take, in all its runtimes; None is no
+            limit.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class Bench:
     golden: Samples
     max_drop: float | None
     targets: Mapping[str, Target]
+    timeout: float | None = None
 
 
 def twin_of(artifact_id: str) -> str:
@@ -59,15 +63,15 @@ def measure_all(
         progress: Called with one line per artifact.
 
     Raises:
-        TargetError: An artifact is not what its name says, does not fit its target, or no runtime
-            runs it; and not ``tolerant``.
+        TargetError: An artifact is not what its name says, does not fit its target, no runtime
+            runs it, or one hangs; and not ``tolerant``.
     """
     found: list[Measured] = []
     for artifact_id, stateful in conversion.made.items():
         progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
         twin = next((m.artifact.size for m in found if m.artifact.id == twin_of(artifact_id)), None)
         try:
-            measured, remark = _measure(artifact_id, stateful, twin, bench)
+            measured, remark = measure_one(artifact_id, stateful, twin, bench)
             found.append(measured)
             conversion.notes += [remark] if remark else []
         except (InvalidManifestError, TargetError) as error:
@@ -79,12 +83,33 @@ def measure_all(
     return found
 
 
-def _measure(
-    artifact_id: str, stateful: bool, twin: int | None, bench: Bench
+def measure_one(
+    artifact_id: str,
+    stateful: bool,
+    twin: int | None,
+    bench: Bench,
+    float_layers: Sequence[str] = (),
 ) -> tuple[Measured, str]:
+    """Measure one artifact in every installed runtime.
+
+    Args:
+        artifact_id: Its id; the file is in the bench's folder.
+        stateful: Whether it keeps state between invocations.
+        twin: Size of its float32 twin; None where there is none.
+        bench: What to measure with. Where its folder has the float32 twin too, the artifact is
+            compared with it layer by layer.
+        float_layers: What a mixed artifact was to leave in float.
+
+    Returns:
+        What was seen, and what the lint remarks.
+
+    Raises:
+        TargetError: It is not what its name says, does not fit its target, no runtime runs it, or
+            one hangs.
+    """
     file = artifact_file(artifact_id)
     data = (bench.folder / file).read_bytes()
-    description = describe(artifact_id, data, twin)
+    description = describe(artifact_id, data, twin, float_layers)
     target = bench.targets[artifact_id.partition("-")[0]]
     target.check(artifact_id, data)
     known = {**description.min_runtime, **min_runtimes(locate_ops(data))}
@@ -95,6 +120,11 @@ def _measure(
         f"measuring {artifact_id}",
         *(measure, artifact, data, description.nodes, bench.source, bench.values),
         *(bench.golden, bench.max_drop),
+        timeout=bench.timeout,
     )
     target.check_measured(artifact_id, measured.unusable)
+    float_file = bench.folder / artifact_file(twin_of(artifact_id))
+    if float_file.exists():
+        layers = compare_layers(artifact_id, data, float_file.read_bytes(), bench.source)
+        measured = replace(measured, layers=layers)
     return measured, description.remark

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from convert.bundling import bundle_files
-from convert.calibration import DEFAULT_COUNT, choose_calibration, suspicions
-from convert.conversion import Conversion, convert_all, default_memory
-from convert.goldens import choose_golden
+from convert.conversion import convert_all, default_memory
+from convert.fingerprint import Request, artifact_key
 from convert.job import CALIBRATION, FLOAT_OUTPUTS
-from convert.measure import Measured
-from convert.measuring import Bench, measure_all, twin_of
-from convert.refusal import accepted, reason, refused
-from convert.report import ArtifactReport, ConversionReport
-from convert.reproduce import float_values, reproduce
+from convert.report import ConversionReport
+from convert.reuse import recall, take_over
+from convert.shelf import Shelf, open_shelves
 from convert.source import open_source
-from convert.target_check import adapt, choose_targets, switches_for
 from convert.variants import FORMATS, INT8, plan
 from convert.write import (
     REPORTS,
     check_target,
     locked,
     previous_release,
+    refusal_of,
     remove_refusal,
     write_bundle,
+    write_refusal,
 )
 from runtime import __version__
-from runtime.errors import TargetError, UsageError
-from runtime.files import write_atomic
+from runtime.errors import MissingExtraError, TargetError, UsageError
 from runtime.samples import save_samples
 
 __all__ = ["DEFAULT_TIMEOUT", "convert"]
@@ -49,7 +46,7 @@ def convert(
     max_drop: float | None = None,
     target: str | None = None,
     calibration: Path | None = None,
-    calibration_samples: int = DEFAULT_COUNT,
+    calibration_samples: int | None = None,
     test: Path | None = None,
     validation: Path | None = None,
     labels: Path | None = None,
@@ -58,6 +55,11 @@ def convert(
     expect: Mapping[str, float] | None = None,
     allow_inconclusive: bool = False,
     keep_passing: bool = False,
+    repair: bool = True,
+    qat: bool = False,
+    fallback: bool = False,
+    distil: Path | None = None,
+    reuse: bool = True,
     timeout: float = DEFAULT_TIMEOUT,
     memory: int | None = None,
     progress: Callable[[str], None] | None = None,
@@ -78,7 +80,7 @@ def convert(
         target: Runtime that must accept the artifacts, ``NAME==VERSION``; None is the oldest
             supported one of each format (``convert.targets``).
         calibration: ``.npz`` of raw samples to calibrate with instead of the run's.
-        calibration_samples: How many of them.
+        calibration_samples: How many of them; None takes ``convert.calibration.DEFAULT_COUNT``.
         test: For a user's model: ``.npz`` of raw samples and targets; without it the artifacts are
             *unverified* (docs/your-own-model.md).
         validation: For a user's model: the same of the validation split.
@@ -88,7 +90,16 @@ def convert(
         expect: For a user's model: metric -> value that the float model must give.
         allow_inconclusive: Bundle artifacts that too few samples could judge, marked.
         keep_passing: Bundle the artifacts that pass although others were refused.
-        timeout: Seconds that the converter may take.
+        repair: Try to mend what misses the budget: another calibration first, and with leave
+            ``qat`` and ``fallback``. ``report.repair`` tells the path.
+        qat: Fine-tune the weights where calibration does not help.
+        fallback: Leave int8 where nothing else helps: the worst layers in float, int16x8, dynamic
+            or float16, under their own ids.
+        distil: ``.npz`` of raw samples to fine-tune on; None takes the calibration samples.
+        reuse: Take over what an earlier conversion made of the same: an unchanged request is
+            answered at once, and only artifacts that are new or changed are converted.
+        timeout: Seconds that each step may take: loading a user's model, converting, measuring
+            each artifact.
         memory: Bytes that the converter may take; 0 is no limit, None nine tenths of the machine's.
         progress: Called with one line per step.
 
@@ -108,17 +119,46 @@ def convert(
     >>> [(a.id, a.verdict) for a in report.artifacts]                    # doctest: +SKIP
     [('tflite-fp32', 'pass'), ('tflite-int8', 'pass'), ('onnx-fp32', 'pass'), ('onnx-int8', 'pass')]
     """
+    options = dict(locals())
     started = time.monotonic()
     progress = progress or _silent
     if max_drop is not None and not 0 < max_drop < 100:
         raise UsageError("The budget makes no sense.", received=max_drop, expected="0 < X < 100")
-    if calibration_samples < 1:
+    if calibration_samples is not None and calibration_samples < 1:
         raise UsageError("No calibration samples.", received=calibration_samples, expected=">= 1")
+    if distil is not None and not qat:
+        raise UsageError(
+            "Samples to fine-tune on, but no fine-tuning.", received=distil, fix="--qat"
+        )
     if not 0 < timeout < float("inf"):
         raise UsageError("No time to convert in.", received=timeout, expected="seconds > 0")
+    request = Request.of(options) if reuse else None
+    shelves: list[Shelf] = []
+    damage: list[str] = []
+    if request is not None:
+        before = Path(out) / request.name
+        shelves, damage = open_shelves(before)
+        known = recall(before, request.key, shelves)
+        if known is not None:
+            return known
+    # Only now what takes seconds to import: a request that was answered before needs none of it.
+    try:
+        from convert.bundling import bundle_files, refusal_files
+        from convert.calibration import DEFAULT_COUNT, choose_calibration, suspicions
+        from convert.goldens import choose_golden
+        from convert.leakage import without_leaked
+        from convert.measuring import Bench, measure_all
+        from convert.refusal import accepted, refused
+        from convert.repair import Allowed, Repaired
+        from convert.repairing import mend
+        from convert.reporting import artifact_reports, notes_on, record_of
+        from convert.reproduce import float_values, reproduce
+        from convert.target_check import adapt, choose_targets, switches_for
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     ids, missing = plan(variants, formats, everything=everything)
     targets = choose_targets(target, formats)
-    notes: list[str] = [one.note for one in targets.values() if one.note]
+    notes = [*damage, *(one.note for one in targets.values() if one.note)]
     if not everything:
         ids, exchanged = adapt(ids, targets)
         notes += exchanged
@@ -139,18 +179,26 @@ def convert(
     check_target(path)
     progress(f"converting {opened.run} ({', '.join(ids)})")
     budget = opened.budget if max_drop is None else max_drop
-    chosen = choose_calibration(opened, calibration_samples)
+    chosen = choose_calibration(opened, calibration_samples or DEFAULT_COUNT)
+    switches = switches_for(targets)
+    key_of = functools.cache(
+        functools.partial(artifact_key, source=opened, switches=switches, calibration=chosen)
+    )
     with tempfile.TemporaryDirectory(prefix="edgeward-") as name:
         folder = Path(name)
         save_samples(folder / CALIBRATION, chosen)
+        taken = take_over(shelves, ids, key_of, folder, tolerant=everything)
+        if taken.made:
+            progress(f"reused, not converted again: {', '.join(taken.made)}")
         conversion = convert_all(
-            *(folder, opened, ids),
+            *(folder, opened, [name for name in ids if name not in taken.asked]),
             tolerant=everything,
-            switches=switches_for(targets),
+            switches=switches,
             timeout=timeout,
             memory=default_memory() if memory is None else memory,
             progress=progress,
         )
+        conversion = taken.add_to(conversion)
         conversion.missing = {**missing, **conversion.missing}
         values = float_values(folder / FLOAT_OUTPUTS, opened)
         reproductions = reproduce(opened, values)
@@ -158,14 +206,35 @@ def convert(
             said = "gives" if r.expected is None else "reproduces"
             progress(f"float model {said} {output}: {r.metric} {r.measured:.4f}")
         golden = choose_golden(opened, values)
-        bench = Bench(folder, opened, values, golden, max_drop, targets)
+        judges, judged_values, leaked = without_leaked(opened, values)
+        bench = Bench(folder, judges, judged_values, golden, max_drop, targets, timeout)
         measured = measure_all(conversion, bench, tolerant=everything, progress=progress)
-    if not measured:
-        raise TargetError("Nothing could be made.", received=conversion.missing)
-    doubts = suspicions(opened, chosen)
+        if not measured:
+            raise TargetError("Nothing could be made.", received=conversion.missing)
+        mended = Repaired()
+        if repair:
+            mended = mend(
+                [m for m in measured if not accepted(m, allow_inconclusive)],
+                *(measured, bench, opened, Allowed(qat, fallback, distil)),
+                used=len(chosen),
+                switches=switches,
+                timeout=timeout,
+                memory=default_memory() if memory is None else memory,
+                progress=progress,
+            )
+    measured = mended.apply(measured)
+    doubts = suspicions(judges, chosen)
     passed = [m for m in measured if accepted(m, allow_inconclusive)]
-    complete = len(passed) == len(measured)
+    complete = all(m in passed or m.artifact.id in mended.instead for m in measured)
     write = bool(passed) and (complete or keep_passing)
+    notes += [*leaked, *mended.notes]
+    record = record_of(
+        "" if request is None else request.key,
+        conversion,
+        measured,
+        # What was repaired is not what the ordinary way makes of the same.
+        lambda name: "" if name in mended.settings else key_of(name),
+    )
 
     def report_of(release: int | None) -> ConversionReport:
         return ConversionReport(
@@ -181,12 +250,14 @@ def convert(
                 "source": opened.calibration_name,
                 "suspicions": doubts,
             },
-            artifacts=_artifact_reports(measured, passed if release else [], doubts),
+            artifacts=artifact_reports(measured, passed if release else [], doubts, mended),
+            repair=mended.steps,
             not_made=conversion.missing,
             created_with={"edgeward": __version__, **conversion.versions},
             seconds=round(time.monotonic() - started, 2),
             labels={n: list(s.labels) for n, s in opened.outputs.items() if s.labels},
-            notes=[*opened.notes, *notes, *_notes(conversion, measured, doubts)],
+            notes=[*opened.notes, *notes, *notes_on(conversion, measured, doubts)],
+            reused=[m.artifact.id for m in measured if m.artifact.id in taken.made],
         )
 
     report = report_of(None)
@@ -195,38 +266,14 @@ def convert(
         with locked(path.parent):
             release = previous_release(path) + 1
             report = report_of(release)
-            write_bundle(path, bundle_files(opened, passed, report, release, golden))
-    refusal = path.with_name(f"{path.name}.refused")
+            write_bundle(path, bundle_files(opened, passed, report, release, golden, record))
+    refusal = refusal_of(path)
     if complete:
         remove_refusal(refusal)
         return report
-    for file, data in ((REPORTS[0], report.to_html()), (REPORTS[1], report.to_bytes())):
-        write_atomic(refusal / file, data)
-    raise refused(report, refusal / REPORTS[0])
+    write_refusal(refusal, refusal_files(measured, report, record))
+    raise refused(report, refusal / REPORTS[0], allow_inconclusive=allow_inconclusive)
 
 
 def _silent(text: str) -> None:
     """Report no progress."""
-
-
-def _artifact_reports(
-    measured: Sequence[Measured], bundled: Sequence[Measured], doubts: list[str]
-) -> list[ArtifactReport]:
-    sizes = {m.artifact.id: m.artifact.size for m in measured}
-    return [
-        ArtifactReport.of(
-            m, sizes.get(twin_of(m.artifact.id)), bundled=m in bundled, reason=reason(m, doubts)
-        )
-        for m in measured
-    ]
-
-
-def _notes(
-    conversion: Conversion, measured: Sequence[Measured], doubts: Sequence[str]
-) -> list[str]:
-    unusable = [
-        f"{m.artifact.id} does not run on {name}: {why.splitlines()[0]}"
-        for m in measured
-        for name, why in m.unusable.items()
-    ]
-    return [*conversion.notes, *unusable, *(f"suspicious: {doubt}" for doubt in doubts)]

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from convert.drift.metrics import Decisions
 
 if TYPE_CHECKING:
     from convert.report import ConversionReport
 
-__all__ = ["confusion_plots", "drift_plot", "size_plot"]
+__all__ = ["confusion_plots", "drift_plot", "pareto_plot", "size_plot"]
 
 _COLOURS = {"pass": "#1a7f37", "inconclusive": "#9a6700", "refused": "#cf222e"}
 _MAX_CLASSES = 40
+# Room of an artifact's name in a plot, points.
+_NAME_WIDTH, _NAME_HEIGHT = 90, 10
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -78,6 +81,60 @@ def size_plot(report: ConversionReport) -> str:
     axes.set_xlabel("kB")
     axes.margins(x=0.15)
     return _uri(figure)
+
+
+def pareto_plot(report: ConversionReport) -> str:
+    """Plot the size of each artifact against its drop: what lies low and left is better.
+
+    Returns:
+        A data URI; empty where nothing was judged.
+    """
+    points = []
+    for artifact in report.artifacts:
+        judged = [drift for drifts in artifact.drifts.values() for drift in drifts]
+        if judged:
+            # Shares of the budget, as in the plot of the drift; the runtime in which it is worst.
+            worst = max(judged, key=lambda drift: drift.drop / drift.budget)
+            points.append((artifact, 100 * worst.drop / worst.budget))
+    if not points:
+        return ""
+    figure = _figure(8, 4)
+    axes = figure.subplots()
+    for artifact, drop in points:
+        colour = _COLOURS.get(artifact.verdict, "#57606a")
+        axes.plot(artifact.size / 1000, drop, "o", color=colour)
+    axes.set_xscale("log")
+    # A refused artifact may be at 100 times the budget; the others would lie on one line.
+    axes.set_yscale("symlog", linthresh=100)
+    axes.axhline(100, color="#cf222e", linestyle="--", linewidth=0.8)
+    axes.axhline(0, color="#57606a", linewidth=0.8)
+    axes.margins(x=0.2, y=0.2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("kB (logarithmic)")
+    axes.set_ylabel("drop, % of the budget")
+    _name_points(axes, [(a.id, a.size / 1000, drop) for a, drop in points])
+    return _uri(figure)
+
+
+def _name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    """Write the names beside the points, one above the other where points are close."""
+    axes.figure.canvas.draw()  # the scales are settled only now
+    taken: list[tuple[float, float]] = []
+    for name, x, y in sorted(points, key=lambda point: (point[2], point[1])):
+        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
+        height = up
+        while any(abs(across - a) < _NAME_WIDTH and abs(height - b) < _NAME_HEIGHT
+                  for a, b in taken):  # fmt: skip
+            height += _NAME_HEIGHT
+        taken.append((across, height))
+        axes.annotate(
+            name, (x, y), textcoords="offset points", xytext=(6, height - up - 3), fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": "#afb8c1", "lw": 0.5}
+            if height > up else None,
+        )  # fmt: skip
 
 
 def confusion_plots(report: ConversionReport) -> list[tuple[str, str]]:

@@ -50,6 +50,8 @@ def reason(measured: Measured, doubts: list[str]) -> str:
             )
     if parts and measured.artifact.variant != "fp32":
         parts += doubts
+    if parts and measured.layers is not None and (lost := measured.layers.culprit):
+        parts.append(lost.sentence)
     return "; ".join(parts)
 
 
@@ -60,14 +62,22 @@ def _unseen(drift: OutputDrift) -> str:
     return ", ".join(str(i) for i, row in enumerate(rows) if not sum(row))
 
 
-def refused(report: ConversionReport, where: Path) -> RefusedError:
+def refused(
+    report: ConversionReport, where: Path, *, allow_inconclusive: bool = False
+) -> RefusedError:
     """Make the error of a conversion whose report holds artifacts that were not bundled.
 
     Args:
         report: The report.
         where: The file that holds it.
+        allow_inconclusive: Whether inconclusive artifacts were accepted: where nothing is bundled
+            because of another one, they are not to blame.
     """
-    failed = [a for a in report.artifacts if a.reason and not a.bundled]
+    failed = [
+        a
+        for a in report.artifacts
+        if a.verdict == "refused" or (a.verdict == "inconclusive" and not allow_inconclusive)
+    ]
     words = {a.verdict for a in failed}
     fix = (
         "look at the report; calibrate on real training samples; raise --max-drop if you can "

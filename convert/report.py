@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convert.drift.agreement import Agreement
+from convert.drift.layers import LayerReport
 from convert.drift.metrics import OutputDrift
-from convert.measure import Measured
+from convert.repair_step import RepairStep
 from convert.units import show
 from runtime.strict_json import dumps
+
+if TYPE_CHECKING:
+    from convert.measure import Measured
 
 __all__ = ["ArtifactReport", "ConversionReport", "Reproduction"]
 
@@ -52,6 +56,9 @@ class ArtifactReport:
         drifts: Runtime -> drift of each output that has targets.
         agreements: Runtime -> agreement of each output with the float model.
         unusable: Runtime -> why it cannot run the artifact.
+        layers: Its tensors against the float model's, worst first; None where not compared.
+        repaired: How it was made after the ordinary way missed the budget; empty otherwise.
+        instead: Id of the artifact that stands for it because nothing that stays int8 helped.
     """
 
     id: str
@@ -67,10 +74,20 @@ class ArtifactReport:
     drifts: Mapping[str, list[OutputDrift]]
     agreements: Mapping[str, list[Agreement]]
     unusable: Mapping[str, str]
+    layers: LayerReport | None = None
+    repaired: str = ""
+    instead: str = ""
 
     @classmethod
     def of(
-        cls, measured: Measured, twin_size: int | None, *, bundled: bool, reason: str
+        cls,
+        measured: Measured,
+        twin_size: int | None,
+        *,
+        bundled: bool,
+        reason: str,
+        repaired: str = "",
+        instead: str = "",
     ) -> ArtifactReport:
         """Make the report of a measured artifact."""
         artifact = measured.artifact
@@ -88,6 +105,9 @@ class ArtifactReport:
             drifts=measured.drifts,
             agreements=measured.agreements,
             unusable=measured.unusable,
+            layers=measured.layers,
+            repaired=repaired,
+            instead=instead,
         )
 
 
@@ -110,6 +130,8 @@ class ConversionReport:
         seconds: Wall time of the conversion.
         labels: Output name -> class names.
         notes: What the user should know: an artifact replaced by another, and why.
+        repair: What was tried for artifacts that missed their budget, in order.
+        reused: Ids of the artifacts that an earlier conversion made.
     """
 
     name: str
@@ -126,11 +148,13 @@ class ConversionReport:
     seconds: float
     labels: Mapping[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    repair: list[RepairStep] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[ArtifactReport]:
-        """The artifacts that are not in the bundle."""
-        return [artifact for artifact in self.artifacts if not artifact.bundled]
+        """The artifacts that are not in the bundle, and that no other stands for."""
+        return [one for one in self.artifacts if not one.bundled and not one.instead]
 
     @property
     def unverified(self) -> list[str]:
@@ -178,6 +202,7 @@ class ConversionReport:
                 report=self,
                 drift_plot=plots.drift_plot(self),
                 size_plot=plots.size_plot(self),
+                pareto_plot=plots.pareto_plot(self),
                 confusion_plots=plots.confusion_plots(self),
                 show=show,
             )

@@ -52,6 +52,11 @@ def print_report(report: ConversionReport) -> None:
     # A pipe has no width of its own; 80 columns would cut the numbers.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
+    for artifact in report.artifacts:
+        if artifact.repaired:
+            print(f"repaired: {artifact.id}: {artifact.repaired}")
+        if artifact.instead:
+            print(f"instead of {artifact.id}, which was refused: {artifact.instead}")
     for name, why in report.not_made.items():
         print(f"not made: {name}: {why}")
     for note in report.notes:

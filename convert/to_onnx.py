@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -17,11 +18,14 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from convert.lean_onnx import expand_erfc, lean
+from convert.ranges import Histogram
+from convert.settings import DEFAULT, Settings
 from convert.trace import LoadedModel
 from convert.variants import DYNAMIC, FLOAT16, FLOAT32, Variant
 from runtime.arrays import Array
@@ -31,6 +35,8 @@ __all__ = ["OPSET", "float_graph", "to_onnx"]
 
 # The newest opset that tf2onnx 1.17 writes well; onnxruntime reads it since 1.12.
 OPSET = 17
+# Samples in one call where the values of every activation are read.
+_BATCH = 16
 
 
 def float_graph(loaded: LoadedModel) -> Any:
@@ -88,13 +94,16 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes:
+def to_onnx(
+    proto: Any, variant: Variant, samples: Mapping[str, Array], settings: Settings = DEFAULT
+) -> bytes:
     """Convert one variant.
 
     Args:
         proto: What ``float_graph`` gave; the same for every variant.
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
+        settings: Ranges of the activations.
 
     Returns:
         An ONNX file. FLOAT16 keeps float32 inputs and outputs. INT8 is QDQ with per-channel int8
@@ -125,6 +134,7 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
                     per_channel=True,
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
+                    extra_options=_ranges(prepared, settings.method, samples),
                 )
         except Exception as error:
             raise TargetError(
@@ -132,6 +142,43 @@ def to_onnx(proto: Any, variant: Variant, samples: Mapping[str, Array]) -> bytes
                 received=f"{type(error).__name__}: {error}",
             ) from None
         return quantised.read_bytes()
+
+
+def _ranges(prepared: Path, method: str, samples: Mapping[str, Array]) -> dict[str, Any] | None:
+    """Return the option that sets ranges of activations; None where the extremes are taken."""
+    if method == DEFAULT.method:
+        return None
+    augmented = str(prepared.with_name("augmented.onnx"))
+    # Of its calibrator only the graph is used that also gives every activation: it keeps the
+    # values of all samples in memory.
+    session = create_calibrator(
+        prepared, augmented_model_path=augmented, calibrate_method=CalibrationMethod.Percentile
+    ).infer_session
+    model = onnx.load(str(prepared))
+    edges = {node.name for node in (*model.graph.input, *model.graph.output)}
+    names = [node.name for node in session.get_outputs() if node.name not in edges]
+    extremes: dict[str, tuple[float, float]] = {}
+    for name, values in _values(session, names, samples):
+        low, high = extremes.get(name, (np.inf, -np.inf))
+        extremes[name] = min(low, float(values.min())), max(high, float(values.max()))
+    histograms = {name: Histogram(*pair) for name, pair in extremes.items()}
+    for name, values in _values(session, names, samples):
+        histograms[name].add(values)
+    chosen = {name: histogram.range(method) for name, histogram in histograms.items()}
+    return {
+        "TensorQuantOverrides": {
+            name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+            for name, (low, high) in chosen.items()
+        }
+    }
+
+
+def _values(
+    session: Any, names: list[str], samples: Mapping[str, Array]
+) -> Iterator[tuple[str, Array]]:
+    for start in range(0, len(next(iter(samples.values()))), _BATCH):
+        feed = {name: array[start : start + _BATCH] for name, array in samples.items()}
+        yield from zip(names, session.run(names, feed), strict=True)
 
 
 def _halve(proto: Any) -> bytes:

@@ -9,9 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from convert.calibrated import quantise_with
 from convert.fused_lstm import save_fused
 from convert.graph import canonicalise
 from convert.job import OLDEST, Switches
+from convert.settings import DEFAULT, Settings
 from convert.trace import LoadedModel
 from convert.variants import DYNAMIC, FLOAT16, FLOAT32, INT16X8, Variant
 from runtime.arrays import Array
@@ -26,6 +28,7 @@ def to_tflite(
     variant: Variant,
     samples: Mapping[str, Array],
     switches: Switches = OLDEST,
+    settings: Settings = DEFAULT,
 ) -> bytes:
     """Convert one variant.
 
@@ -35,27 +38,25 @@ def to_tflite(
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
         switches: What the target needs of the converter.
+        settings: Ranges of the activations, and layers in float.
 
     Returns:
         A TFLite file with builtin ops only, a batch of 1 that can be resized, and tensors named as
         in the manifest.
 
     Raises:
-        TargetError: The model needs an op that TFLite does not have.
+        TargetError: The model needs an op that TFLite does not have, or cannot have the settings.
     """
-    data = _convert(
-        tf.lite.TFLiteConverter.from_concrete_functions([frozen]),
-        *(loaded, variant, samples, switches, frozen.graph),
-    )
     # The converter names inputs after the arguments and outputs Identity, Identity_1, ... in the
     # order in which the frozen function gives them, which is sorted by name.
-    outputs = [tensor.name.split(":")[0] for tensor in frozen.outputs]
     inputs = [tensor.name.split(":")[0] for tensor in frozen.inputs]
-    return canonicalise(
-        data,
-        dict(zip(inputs, loaded.inputs, strict=True)),
-        dict(zip(outputs, sorted(loaded.outputs), strict=True)),
-    )
+    names = [tensor.name.split(":")[0] for tensor in frozen.outputs]
+    outputs = dict(zip(names, sorted(loaded.outputs), strict=True))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    _configure(converter, loaded, variant, samples, switches)
+    _settle(converter, settings, outputs)
+    data = _convert(converter, variant, frozen.graph)
+    return canonicalise(data, dict(zip(inputs, loaded.inputs, strict=True)), outputs)
 
 
 def to_tflite_fused(
@@ -64,6 +65,7 @@ def to_tflite_fused(
     variant: Variant,
     samples: Mapping[str, Array],
     switches: Switches = OLDEST,
+    settings: Settings = DEFAULT,
 ) -> bytes:
     """Convert one variant of a model whose LSTM layers become fused ops.
 
@@ -73,35 +75,38 @@ def to_tflite_fused(
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
         switches: What the target needs of the converter.
+        settings: Ranges of the activations, and layers in float.
 
     Returns:
         A TFLite file with a static batch of 1 that keeps state between invocations.
 
     Raises:
-        TargetError: The model needs an op that TFLite does not have.
+        TargetError: The model needs an op that TFLite does not have, or cannot have the settings.
     """
     fused = save_fused(loaded, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    data = _convert(converter, fused, variant, samples, switches)
     names = sorted(loaded.outputs)
+    outputs = {f"StatefulPartitionedCall:{i}": name for i, name in enumerate(names)}
+    _configure(converter, fused, variant, samples, switches)
+    _settle(converter, settings, outputs)
+    data = _convert(converter, variant)
     return canonicalise(
-        data,
-        {f"serving_default_{name}:0": name for name in loaded.inputs},
-        {f"StatefulPartitionedCall:{i}": name for i, name in enumerate(names)},
+        data, {f"serving_default_{name}:0": name for name in loaded.inputs}, outputs
     )
 
 
-def _convert(
-    converter: Any,
-    loaded: LoadedModel,
-    variant: Variant,
-    samples: Mapping[str, Array],
-    switches: Switches,
-    graph: Any = None,
-) -> bytes:
-    _configure(converter, loaded, variant, samples, switches)
+def _settle(converter: Any, settings: Settings, outputs: Mapping[str, str]) -> None:
+    if settings.method == DEFAULT.method and not settings.float_layers:
+        return  # the converter's own way, byte for byte
+    own = {name: tensor for tensor, name in outputs.items()}
+    quantise_with(converter, settings, converter.representative_dataset, own)
+
+
+def _convert(converter: Any, variant: Variant, graph: Any = None) -> bytes:
     try:
         data: bytes = converter.convert()
+    except TargetError:  # our own, of the settings
+        raise
     except Exception as error:  # the converter's error classes are private
         raise TargetError(
             f"TFLite cannot hold this model as {variant.id}.",

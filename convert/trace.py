@@ -14,6 +14,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from convert.edges import check_dtypes, input_names, match, output_names, with_shapes
 from convert.keras_file import UnknownClassError, open_keras
+from convert.masking import without_inequalities
 from convert.saved_model import ServedModel, open_saved_model
 from runtime.arrays import Array, Floats
 from runtime.errors import InvalidModelError
@@ -156,7 +157,10 @@ def recurrent_layers(loaded: LoadedModel) -> list[str]:
 
 
 def unrolled(loaded: LoadedModel) -> LoadedModel:
-    """Return the same model with its recurrent layers unrolled: no loop, no state, same answers."""
+    """Return the same model with its recurrent layers unrolled: no loop, no state, same answers.
+
+    Masks stay: an unrolled step that is masked selects the state before it.
+    """
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
@@ -181,4 +185,4 @@ def freeze(loaded: LoadedModel) -> Any:
     concrete = tf.function(lambda *tensors: loaded.call(*tensors)).get_concrete_function(
         *loaded.signature(1)
     )
-    return convert_variables_to_constants_v2(concrete)
+    return without_inequalities(convert_variables_to_constants_v2(concrete))

@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "INT8",
     "INT8_FLOATIO",
+    "INT8_MIXED",
     "INT16X8",
     "OFFERED",
     "VARIANTS",
@@ -68,6 +69,10 @@ INT8_FLOATIO = Variant(
     *("int8-floatio", "int8", "int8", "float32", True, ("tflite",)),
     "int8 inside, float32 at its edges; for browsers",
 )
+INT8_MIXED = Variant(
+    *("int8-mixed", "int8, or float32", "int8, or float32", "float32", True, ("tflite",)),
+    "int8 but for the layers that cost accuracy; float32 at its edges; what repair falls back to",
+)
 INT16X8 = Variant(
     *("int16x8", "int8", "int16", "int16", True, ("tflite",)),
     "when int8 activations cost accuracy; slow on most CPUs",
@@ -80,9 +85,13 @@ VARIANTS = {
 OFFERED = (FLOAT32.id, FLOAT16.id, DYNAMIC.id, INT8.id, INT16X8.id)
 
 
+# Not among those that can be planned: which layers stay float is found by measuring.
+_BY_ID = {**VARIANTS, INT8_MIXED.id: INT8_MIXED}
+
+
 def variant_of(artifact_id: str) -> Variant:
     """Return the variant of an artifact id such as ``tflite-int8-floatio``."""
-    return VARIANTS[artifact_id.partition("-")[2]]
+    return _BY_ID[artifact_id.partition("-")[2]]
 
 
 def plan(

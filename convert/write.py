@@ -12,17 +12,21 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from convert.job import artifact_file
+from runtime.artifact import ARTIFACT_VARIANTS
 from runtime.bundle import SUMS, Bundle
 from runtime.errors import EdgewardError, UsageError
-from runtime.files import fsync_tree, render_sums, sha256_bytes
+from runtime.files import fsync_tree, render_sums, sha256_bytes, write_atomic
 
 __all__ = [
     "REPORTS",
     "check_target",
     "locked",
     "previous_release",
+    "refusal_of",
     "remove_refusal",
     "write_bundle",
+    "write_refusal",
 ]
 
 AT_FDCWD = -100
@@ -81,10 +85,30 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refusal_of(path: Path) -> Path:
+    """Return where the report of a refusal goes that would have become the bundle ``path``."""
+    return path.with_name(f"{path.name}.refused")
+
+
+def write_refusal(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write what a refused conversion leaves: reports, and artifacts that no runtime opens there.
+
+    Args:
+        folder: The folder beside the bundle.
+        files: File name -> content, without SHA256SUMS.
+    """
+    remove_refusal(folder)
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    # Last: without it, nothing here is used again.
+    sums = render_sums({name: sha256_bytes(data) for name, data in files.items()})
+    write_atomic(folder / SUMS, sums)
+
+
 def remove_refusal(folder: Path) -> None:
-    """Delete the report of an earlier refusal, and nothing that is not of this project."""
+    """Delete what an earlier refusal left, and nothing that is not of this project."""
     if folder.is_dir() and not folder.is_symlink():
-        for name in REPORTS:
+        for name in (SUMS, *REPORTS, *map(artifact_file, ARTIFACT_VARIANTS)):
             (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -91,3 +91,26 @@ def test_example_of_a_model_of_ones_own_runs_as_it_stands(
     wrong = run_python(*arguments[:-2], "--expect", known)
     assert wrong.returncode == 5
     assert "does not give the accuracy" in wrong.stderr
+
+
+def test_library_example_runs_as_it_stands(
+    run: Path, run_python: RunPython, tmp_path: Path
+) -> None:
+    page = (REPOSITORY / "docs" / "library.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "example.py").write_text(program)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mnist_cnn").symlink_to(run.parent)
+    done = run_python("example.py")
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == "bundles/mnist_cnn, release 1"
+    assert "tflite-int8: pass" in done.stdout
+    assert any(re.match(r"  digit on .* accuracy 0\.9\d+.* at most 0\.0\d+ with", x) for x in lines)
+    assert re.search(r"^tflite-int8 is (refused|inconclusive): \S", done.stdout, re.MULTILINE)
+    assert not (tmp_path / "strict" / "mnist_cnn").exists()
+    # The twin: where the error is not caught, the program ends with it.
+    (tmp_path / "example.py").write_text(program.replace("RefusedError as", "ZeroDivisionError as"))
+    uncaught = run_python("example.py")
+    assert uncaught.returncode == 1
+    assert "upper bound" in uncaught.stderr

@@ -11,7 +11,7 @@ from runtime.arrays import Array
 from runtime.errors import InvalidBundleError, InvalidDataError, TargetError, UsageError
 from runtime.manifest import Artifact, TensorSpec
 
-__all__ = ["load"]
+__all__ = ["debug_session", "load"]
 
 
 _DTYPES = {
@@ -87,3 +87,22 @@ def load(
 ) -> OnnxBackend:
     """Load an artifact; see ``runtime.backends.open_backend``."""
     return OnnxBackend(artifact, data, distribution, kernels)
+
+
+def debug_session(data: bytes) -> Any:
+    """Return a session that computes node by node, for the comparison layer by layer.
+
+    Raises:
+        TargetError: It cannot load the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its error classes are private and differ between versions
+        raise TargetError(
+            "onnxruntime cannot load this file.", received=str(error).strip()
+        ) from None

@@ -14,7 +14,7 @@ from runtime.arrays import Array
 from runtime.errors import InvalidBundleError, InvalidDataError, TargetError, UsageError
 from runtime.manifest import Artifact, TensorSpec
 
-__all__ = ["load"]
+__all__ = ["debug_interpreter", "load"]
 
 
 class TfliteBackend:
@@ -150,3 +150,30 @@ def load(
             fix="pip install 'numpy<2', or pip install 'edgeward[litert]'",
         )
     return TfliteBackend(artifact, data, distribution, interpreter, kernels)
+
+
+def debug_interpreter(data: bytes, module: str) -> Any:
+    """Return an interpreter that keeps every tensor, for the comparison layer by layer.
+
+    Args:
+        data: A TFLite file.
+        module: ``ai_edge_litert`` or ``tflite_runtime``.
+
+    Raises:
+        TargetError: It cannot load the file.
+    """
+    interpreter = importlib.import_module(f"{module}.interpreter")
+    try:
+        made = interpreter.Interpreter(
+            model_content=data,
+            num_threads=1,
+            # A delegate swallows what lies between its first and its last op.
+            experimental_op_resolver_type=(
+                interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+            experimental_preserve_all_tensors=True,
+        )
+        made.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise TargetError(f"{module} cannot load this file.", received=str(error).strip()) from None
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -40,3 +41,13 @@ def test_errors_come_back_as_themselves(error: Exception) -> None:
 def test_death_is_an_error_that_names_the_work(die: object) -> None:
     with pytest.raises(TargetError, match="crashed: measuring tflite-int8"):
         isolated("measuring tflite-int8", die)
+
+
+def test_function_that_hangs_is_killed_and_named_with_the_option() -> None:
+    started = time.monotonic()
+    with pytest.raises(TargetError, match="out of time: measuring tflite-int8") as caught:
+        isolated("measuring tflite-int8", time.sleep, 60, timeout=0.3)
+    assert time.monotonic() - started < 10
+    assert "--timeout" in str(caught.value)
+    # The twin: with the time it needs, the same function returns.
+    assert isolated("x", time.sleep, 0.1, timeout=30) is None

@@ -68,7 +68,9 @@ class Crashing:
         self.at = at
         self.jobs: list[list[str]] = []
 
-    def __call__(self, folder: Path, *, timeout: float, on_event: Any) -> dict[str, str]:
+    def __call__(
+        self, folder: Path, *, timeout: float, on_event: Any, memory: int, module: str
+    ) -> dict[str, str]:
         job = Job.read(folder)
         self.jobs.append(job.artifacts)
         for artifact_id in job.artifacts:

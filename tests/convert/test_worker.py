@@ -13,6 +13,7 @@ import pytest
 from convert import child
 from convert.child import run_worker
 from convert.job import CALIBRATION, Job
+from convert.memory import says_memory, showed_limit
 from runtime.errors import ConverterError, InvalidModelError, MissingExtraError
 from train.run import Run
 
@@ -89,3 +90,43 @@ def test_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(child.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"edgeward\[convert\]"):
         run_worker(folder, timeout=60, on_event=ignore)
+
+
+@pytest.mark.parametrize("limit", [0.2, 0.5, 0.65])
+def test_too_little_memory_names_the_limit_and_the_option(folder: Path, limit: float) -> None:
+    memory = int(limit * 2**30)
+    job = Job.read(folder)
+    Job(**{**job.__dict__, "memory": memory}).write(folder)
+    with pytest.raises(ConverterError, match="out of memory") as caught:
+        run_worker(folder, timeout=120, on_event=ignore, memory=memory)
+    assert f"{limit:.2f} GB" in str(caught.value.received)
+    assert "--memory" in str(caught.value.fix)
+
+
+def test_enough_memory_is_no_error(folder: Path) -> None:
+    memory = 2 * 2**30
+    job = Job.read(folder)
+    Job(**{**job.__dict__, "memory": memory}).write(folder)
+    events: list[dict[str, Any]] = []
+    run_worker(folder, timeout=120, on_event=events.append, memory=memory)
+    assert "tflite-fp32" in [event.get("made") for event in events]
+
+
+def test_crash_is_laid_to_the_limit_only_near_it() -> None:
+    assert showed_limit(95, 100)
+    assert not showed_limit(50, 100)
+    assert not showed_limit(10**12, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("terminate called after throwing an instance of 'std::bad_alloc'", True),
+        ("tensorflow...ResourceExhaustedError: {{function_node}} OOM when allocating", True),
+        ("received: MemoryError: ", True),
+        ("libgomp.so.1: cannot allocate memory in static TLS block", False),
+        ("ValueError: Weight has another shape", False),
+    ],
+)
+def test_log_that_speaks_of_memory_is_told_from_others(text: str, told: bool) -> None:
+    assert says_memory(text) is told

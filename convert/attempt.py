@@ -1,0 +1,75 @@
+"""One attempt of repair: how an artifact is made differently. Read by both sides of the worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from convert.job import artifact_file
+from convert.settings import DEFAULT, Settings
+
+__all__ = ["Attempt", "Plan"]
+
+_FILE = "attempts.json"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to make an artifact that missed its budget.
+
+    Attributes:
+        name: Unique in its plan; the folder that gets the file.
+        artifact: Id of what is made.
+        settings: How it is quantised.
+        tuned: Whether it is made from the fine-tuned model.
+    """
+
+    name: str
+    artifact: str
+    settings: Settings = DEFAULT
+    tuned: bool = False
+
+    def file(self, folder: Path) -> Path:
+        """Return where the file of this attempt is."""
+        return folder / self.name / artifact_file(self.artifact)
+
+    def describe(self) -> str:
+        """Return in words what is different.
+
+        >>> Attempt("1", "tflite-int8", Settings("mse"), tuned=True).describe()
+        'fine-tuned, mse ranges from all calibration samples'
+        """
+        variant = self.artifact.partition("-")[2]
+        how = "" if variant in ("fp16", "dynamic") else self.settings.describe()
+        return ", ".join(filter(None, ["fine-tuned" if self.tuned else "", how or variant]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the repair worker makes.
+
+    Attributes:
+        attempts: In this order.
+        distil: File of raw samples to fine-tune on; None takes the calibration samples.
+    """
+
+    attempts: Sequence[Attempt]
+    distil: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write the plan into the work folder."""
+        (folder / _FILE).write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """Read the plan from the work folder."""
+        values = json.loads((folder / _FILE).read_text())
+        return cls(
+            [
+                Attempt(**{**one, "settings": Settings.from_json(one["settings"])})
+                for one in values["attempts"]
+            ],
+            values["distil"],
+        )

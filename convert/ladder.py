@@ -1,0 +1,97 @@
+"""What repair tries, in order of cost. Each rung is a list of attempts for one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convert.attempt import Attempt
+from convert.settings import DEFAULT, METHODS, Settings
+from convert.variants import INT8, INT8_FLOATIO, INT16X8
+
+__all__ = ["calibration_rung", "fallback_rung", "repairable_variant", "tuning_rung"]
+
+
+def repairable_variant(variant: str, *, fallback: bool) -> bool:
+    """Tell whether there is anything to try.
+
+    Args:
+        variant: Variant id.
+        fallback: Whether int8 may be left.
+    """
+    stays = variant in (INT8.id, INT8_FLOATIO.id)
+    return stays or (fallback and variant in (INT16X8.id, "dynamic"))
+
+
+def calibration_rung(artifact_id: str, used: int, available: int) -> list[Attempt]:
+    """Return what stays int8 and needs no training: amount, method, granularity of the ranges.
+
+    Args:
+        artifact_id: The artifact that missed its budget.
+        used: Calibration samples that it was made with.
+        available: Calibration samples that there are.
+    """
+    if artifact_id.partition("-")[2] not in (INT8.id, INT8_FLOATIO.id):
+        return []
+    # Channels of unlike size share the steps of their tensor; after this they are alike. No other
+    # method gains as much where it applies.
+    tries = [Settings(samples=used, equalise=True)]
+    tries += [Settings(samples=available)] if available > used else []
+    tries += [Settings(method, used) for method in METHODS[1:]]
+    tries += [Settings("mse", used, equalise=True)]
+    return [_attempt(artifact_id, one, "calibration", i) for i, one in enumerate(tries)]
+
+
+def tuning_rung(artifact_id: str, used: int, best: Settings) -> list[Attempt]:
+    """Return what stays int8 and fine-tunes the weights.
+
+    Args:
+        artifact_id: The artifact that missed its budget.
+        used: Calibration samples that it was made with.
+        best: The settings that came nearest to the budget so far.
+    """
+    if artifact_id.partition("-")[2] not in (INT8.id, INT8_FLOATIO.id):
+        return []
+    # A method that suits the model suits the tuned one; an equalised one is tuned as it is.
+    tries = dict.fromkeys(
+        [Settings(best.method, used, equalise=best.equalise), Settings("mse", used)]
+    )
+    return [_attempt(artifact_id, one, "tuned", i, tuned=True) for i, one in enumerate(tries)]
+
+
+def fallback_rung(
+    artifact_id: str,
+    used: int,
+    islands: Sequence[Sequence[str]],
+    have: Sequence[str],
+) -> list[Attempt]:
+    """Return what leaves int8.
+
+    Args:
+        artifact_id: The artifact that missed its budget.
+        used: Calibration samples that it was made with.
+        islands: What stays in float in the mixed artifact, one tuple of tensors for each try.
+        have: Artifacts that are there already.
+    """
+    format_, _, variant = artifact_id.partition("-")
+    found: list[Attempt] = []
+    for i, island in enumerate(islands):
+        settings = Settings(samples=used, float_layers=tuple(island))
+        found.append(_attempt("tflite-int8-mixed", settings, f"{format_}-mixed", i))
+    others = {
+        "tflite": ("tflite-int16x8", "tflite-dynamic", "tflite-fp16"),
+        "onnx": ("onnx-dynamic", "onnx-fp16"),
+    }[format_]
+    # What loses more than the artifact that failed is no way out of it.
+    order = ("int8", "int8-floatio", "int16x8", "dynamic", "fp16")
+    found += [
+        _attempt(one, DEFAULT, f"{format_}-fallback", i)
+        for i, one in enumerate(others)
+        if one not in have and order.index(one.partition("-")[2]) > order.index(variant)
+    ]
+    return found
+
+
+def _attempt(
+    artifact_id: str, settings: Settings, rung: str, number: int, *, tuned: bool = False
+) -> Attempt:
+    return Attempt(f"{artifact_id}.{rung}.{number}", artifact_id, settings, tuned)

@@ -1,0 +1,78 @@
+"""A bundle to the assets of the Android app: what the app can run of it, verified, in one step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from convert.write import check_target, write_bundle
+from runtime.bundle import Bundle
+from runtime.errors import TargetError
+from runtime.golden import Golden
+from runtime.manifest import Artifact, Manifest
+
+__all__ = ["BUNDLES", "export_assets"]
+
+# The app lists this folder of its assets and opens each bundle in it.
+BUNDLES = "bundles"
+
+
+def export_assets(
+    bundle: Path | str | Bundle, assets: Path, artifacts: Sequence[str] | None = None
+) -> Path:
+    """Copy a bundle into ``assets/bundles/NAME``, where the app opens it.
+
+    The copy is a bundle again, with its own SHA256SUMS, and the app verifies all of it. Left out
+    is what no phone can run or needs: ONNX and C files with their golden vectors, and the reports.
+    The files that stay, stay byte for byte; ``manifest.json`` and ``golden.json`` lose the entries
+    of what is gone.
+
+    Args:
+        bundle: The bundle; every file of it is checked first.
+        assets: The app's assets folder, as ``android_demo/app/src/main/assets``; made if missing.
+        artifacts: Ids of the TFLite artifacts to take; None takes all.
+
+    Returns:
+        The folder written. What was there under this name is replaced in one step, or stays.
+
+    Raises:
+        InvalidBundleError: The bundle is damaged.
+        TargetError: It holds no TFLite artifact.
+        UsageError: There is no such artifact, or something that is no bundle is in the way.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    opened.verify()
+    manifest = opened.manifest
+    wanted = [manifest.artifact(one) for one in artifacts or [a.id for a in manifest.artifacts]]
+    kept = [artifact for artifact in manifest.artifacts if artifact in wanted]
+    kept = [artifact for artifact in kept if artifact.format == "tflite"]
+    if not kept:
+        raise TargetError(
+            "The app runs TFLite files, and the bundle holds none of those asked for.",
+            received=[artifact.id for artifact in wanted],
+            expected="an artifact such as tflite-int8",
+            fix="convert with --format tflite",
+        )
+    smaller = dataclasses.replace(manifest, artifacts=tuple(kept), default=_default(manifest, kept))
+    golden = opened.golden()
+    ids = {artifact.id for artifact in kept}
+    expected = [entry for entry in golden.expected if entry.artifact in ids]
+    files = {
+        "manifest.json": smaller.to_bytes(),
+        "golden.json": Golden(golden.inputs, expected).to_bytes(),
+        **opened.vocabularies(),
+        **{artifact.file: opened.artifact_bytes(artifact) for artifact in kept},
+    }
+    if (opened.path / "labels.txt").exists():
+        files["labels.txt"] = opened.read("labels.txt")
+    target = assets / BUNDLES / manifest.name
+    check_target(target)
+    write_bundle(target, files)
+    return target
+
+
+def _default(manifest: Manifest, kept: Sequence[Artifact]) -> str:
+    ids = [artifact.id for artifact in kept]
+    # int8 is what a phone is meant to run.
+    return next((one for one in (manifest.default, "tflite-int8") if one in ids), ids[0])

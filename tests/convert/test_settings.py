@@ -1,0 +1,80 @@
+"""Settings are validated, travel to the worker, and are refused where they would not be heeded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convert.job import Job
+from convert.settings import DEFAULT, METHODS, Settings, check_settings
+from convert.variants import FLOAT32, INT8, INT8_MIXED, INT16X8, VARIANTS, Variant, plan
+from runtime.errors import TargetError, UsageError
+
+MIXED = Settings("mse", 200, ("a/MatMul", "b/Conv;b/Relu"))
+EQUAL = Settings(equalise=True)
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, Settings("percentile-99.9"), MIXED, EQUAL])
+def test_settings_survive_json(settings: Settings) -> None:
+    text = json.dumps(settings.to_json())
+    assert Settings.from_json(json.loads(text)) == settings
+
+
+@pytest.mark.parametrize(
+    "values", [{"method": "entropy"}, {"samples": 0}, {"float_layers": ("a", "a")}]
+)
+def test_settings_that_make_no_sense_cannot_exist(values: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="received"):
+        Settings(**values)  # type: ignore[arg-type]
+
+
+def test_settings_say_in_words_what_they_are() -> None:
+    assert DEFAULT.describe() == "min-max ranges from all calibration samples"
+    words = "mse ranges from 200 calibration samples; in float: a/MatMul, b/Conv;b/Relu"
+    assert MIXED.describe() == words
+    assert EQUAL.describe().endswith("all calibration samples; channels equalised")
+    assert DEFAULT.method == METHODS[0]
+
+
+def test_job_takes_settings_to_the_worker(tmp_path: Path) -> None:
+    ids = ["tflite-int8", "tflite-int8-mixed"]
+    settings = {"tflite-int8-mixed": MIXED}
+    job = Job("m.keras", "test.npz", {}, ["y"], {}, ids, settings=settings)
+    job.write(tmp_path)
+    assert Job.read(tmp_path) == job
+
+
+@pytest.mark.parametrize(
+    ("settings", "format_", "variant"),
+    [
+        (Settings("mse"), "tflite", FLOAT32),
+        (Settings(samples=10), "tflite", VARIANTS["dynamic"]),
+        (EQUAL, "onnx", VARIANTS["dynamic"]),
+        (Settings("mse"), "tflite", INT16X8),
+        (Settings(float_layers=("a",)), "tflite", INT8),
+        (Settings(float_layers=("a",)), "onnx", INT8),
+        (DEFAULT, "tflite", INT8_MIXED),
+    ],
+)
+def test_settings_that_an_artifact_would_not_heed_are_refused(
+    settings: Settings, format_: str, variant: Variant
+) -> None:
+    with pytest.raises(TargetError, match=rf"{format_}-{variant.id} cannot have"):
+        check_settings(settings, format_, variant)
+
+
+def test_settings_that_an_artifact_heeds_are_taken() -> None:
+    for method in METHODS:
+        for format_ in INT8.formats:
+            check_settings(Settings(method, 50), format_, INT8)
+        check_settings(Settings(method, 50, ("a",)), "tflite", INT8_MIXED)
+    check_settings(Settings(samples=50), "tflite", INT16X8)
+
+
+def test_mixed_is_never_planned_and_cannot_be_asked_for() -> None:
+    ids, missing = plan([], ["tflite", "onnx"], everything=True)
+    assert not [name for name in (*ids, *missing) if "mixed" in name]
+    with pytest.raises(UsageError, match="int8-mixed"):
+        plan(["int8-mixed"], ["tflite"])
