@@ -35,7 +35,9 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
     with session.interrupts.held():
         _save_models(folder, model, session.options.h5)
     # What is measured is what was saved, read back: a file that lost something shows here.
-    saved = keras.models.load_model(folder / "model.keras", compile=False)
+    saved = keras.models.load_model(
+        folder / "model.keras", custom_objects=_own_classes(model), compile=False
+    )
     outputs: dict[str, Array] = {}
     splits: dict[str, Samples] = {}
     for name, split in dataset.splits.items():
@@ -114,6 +116,12 @@ def _training(session: Session) -> dict[str, Any]:
         "samples": len(session.dataset.train),
         "init": init,
     }
+
+
+def _own_classes(model: keras.Model) -> dict[str, type]:
+    """Return the classes of the user's recipe in a model: they need not be registered."""
+    kinds = {type(layer) for layer in model._flatten_layers()}
+    return {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
 
 
 def _save_models(folder: Path, model: keras.Model, h5: bool) -> None:
