@@ -1,11 +1,11 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
-.PHONY: help demo test check fast slow floors ci venv format clean
+.PHONY: help demo test check fast slow floors ci venv format clean android apk android-test
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 venv: ## the virtual environment .venv with everything in it
 	@bash scripts/venv.sh $(VENV) dev
@@ -21,10 +21,23 @@ check: venv ## lint and types
 	$(BIN)/mypy
 
 fast: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/android
 
 slow: venv ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/android
+
+BUNDLE ?= demo-output/bundles/mnist_cnn
+
+android: venv ## write BUNDLE into the assets of the Android app
+	$(BIN)/python -m convert.to_android $(BUNDLE) android_demo/app/src/main/assets
+
+apk: venv ## build and verify the Android package with BUNDLE (installs Debian's tools)
+	@bash scripts/android/setup.sh
+	$(BIN)/python scripts/android/build_apk.py $(BUNDLE)
+
+android-test: venv ## the app's logic against Python, and the package
+	@bash scripts/android/setup.sh
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow" tests/android
 
 floors: venv ## train every recipe in full and check the accuracy it promises (about 20 minutes)
 	$(BIN)/python -m pytest -m floor

@@ -1,18 +1,23 @@
-"""A bundle to the assets of the Android app: what the app can run of it, verified, in one step."""
+"""A bundle to the assets of the Android app: what the app can run of it, verified, in one step.
+
+    python -m convert.to_android BUNDLE ASSETS
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from convert.write import check_target, write_bundle
 from runtime.bundle import Bundle
-from runtime.errors import TargetError
+from runtime.console import guarded
+from runtime.errors import TargetError, UsageError
 from runtime.golden import Golden
 from runtime.manifest import Artifact, Manifest
 
-__all__ = ["BUNDLES", "export_assets"]
+__all__ = ["BUNDLES", "export_assets", "main"]
 
 # The app lists this folder of its assets and opens each bundle in it.
 BUNDLES = "bundles"
@@ -76,3 +81,21 @@ def _default(manifest: Manifest, kept: Sequence[Artifact]) -> str:
     ids = [artifact.id for artifact in kept]
     # int8 is what a phone is meant to run.
     return next((one for one in (manifest.default, "tflite-int8") if one in ids), ids[0])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Export a bundle and return the exit code."""
+    return guarded("to_android", lambda: _export(arguments))
+
+
+def _export(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2:
+        raise UsageError(
+            "Which bundle, and where to?", received=list(arguments), expected="BUNDLE ASSETS"
+        )
+    print(f"assets: {export_assets(arguments[0], Path(arguments[1]))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

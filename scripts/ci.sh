@@ -12,5 +12,6 @@ step() {
 step test
 step slow
 step demo
+step android-test
 echo
 echo "== done in $((SECONDS - began)) s"

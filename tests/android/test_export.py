@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-from convert.to_android import export_assets
+from convert.to_android import BUNDLES, export_assets
 from runtime.bundle import Bundle
 from runtime.errors import InvalidBundleError, TargetError
+from runtime.selftest import selftest
 
 
 def test_export_keeps_what_the_app_runs_byte_for_byte(bundle: Path, tmp_path: Path) -> None:
@@ -50,3 +52,12 @@ def test_export_says_when_there_is_nothing_for_the_app(bundle: Path, tmp_path: P
     onnx = [a.id for a in Bundle.open(bundle).manifest.artifacts if a.format == "onnx"]
     with pytest.raises(TargetError, match="TFLite"):
         export_assets(bundle, tmp_path, onnx)
+
+
+def test_assets_of_the_repository_are_a_whole_bundle_that_answers_its_golden_vectors() -> None:
+    shipped = REPOSITORY / "android_demo" / "app" / "src" / "main" / "assets" / BUNDLES
+    for folder in sorted(shipped.iterdir()):
+        Bundle.open(folder).verify()
+    checks = selftest(shipped / "mnist_edge")
+    assert checks
+    assert {check.verdict for check in checks} <= {"exact", "within tolerance"}
