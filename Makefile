@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
-.PHONY: help demo test check fast slow floors ci venv format clean android apk android-test
+.PHONY: help demo test check fast slow floors ci venv format clean android apk android-test devices
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ floors: venv ## train every recipe in full and check the accuracy it promises (a
 
 ci: ## what CI runs: make test, the slow tests, the demo
 	bash scripts/ci.sh
+
+devices: venv ## prove the bundles on emulated ARM, other kernels and TFLM: ends with a table
+	$(BIN)/python -m scripts.devices.table --write
 
 format: venv ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from convert.job import artifact_file
@@ -42,8 +42,18 @@ class Attempt:
         'fine-tuned, mse ranges from all calibration samples'
         """
         variant = self.artifact.partition("-")[2]
-        how = "" if variant in ("fp16", "dynamic") else self.settings.describe()
-        return ", ".join(filter(None, ["fine-tuned" if self.tuned else "", how or variant]))
+        how = variant
+        if variant not in ("fp16", "dynamic"):
+            how = replace(self.settings, float_layers=()).describe()
+        layers = dict.fromkeys(_layer(name) for name in self.settings.float_layers)
+        kept = f"; in float: {', '.join(layers)}" if layers else ""
+        return ("fine-tuned, " if self.tuned else "") + how + kept
+
+
+def _layer(tensor: str) -> str:
+    """Return the layer of a tensor; TFLite joins the names of all ops that it fused."""
+    parts = tensor.partition(";")[0].split("/")
+    return parts[-2] if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True)

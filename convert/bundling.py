@@ -17,7 +17,8 @@ __all__ = ["bundle_files", "refusal_files"]
 
 # What a device should run when nothing else is asked for.
 _PREFERRED = (
-    "tflite-int8", "tflite-int8-floatio", "onnx-int8", "tflite-dynamic", "onnx-dynamic",
+    "tflite-int8", "tflite-int8-floatio", "onnx-int8", "tflite-int8-mixed",
+    "tflite-dynamic", "onnx-dynamic",
     "tflite-int16x8", "tflite-fp16", "onnx-fp16", "tflite-fp32", "onnx-fp32",
 )  # fmt: skip
 

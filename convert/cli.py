@@ -5,141 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from convert.arguments import make_parser
+from convert.markdown import error_to_markdown
 from convert.tables import print_report
 from convert.user_options import parse_expect, parse_shapes
 from convert.variants import OFFERED
-from runtime import __version__
 from runtime.console import guarded, print_json, say
-from runtime.errors import MissingExtraError, RefusedError, UsageError
+from runtime.errors import EdgewardError, MissingExtraError, RefusedError, UsageError
 
 __all__ = ["main"]
-
-_EXAMPLES = """\
-examples:
-  python -m convert --int8                       # the latest run below ./runs
-  python -m convert runs/mnist_cnn/001 --int8 --max-drop 0.002
-  python -m convert --int8 --format tflite --json
-  python -m convert --all --keep-passing          # every variant that the model can have
-  python -m convert --int8 --target tflite-micro  # must load there
-  python -m convert model.keras --int8 --calibration c.npz --test t.npz --labels l.txt
-
-The float32 artifact of each format comes along always: it is what the others are compared with.
-Each artifact answers the whole test split in every installed runtime, pair by pair with the float
-model; it is refused unless the 95 % upper bound of its drop is within the budget.
-
-exit codes: 0 done, 1 unexpected, 2 usage or a missing extra, 3 an artifact was refused or
-inconclusive, 4 the format cannot hold the model or the converter crashed, 5 invalid or damaged
-input, 130 Ctrl-C.
-With any code but 0 the previous bundle stays as it was, except under --keep-passing.
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the conversion and return the exit code."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     return guarded("convert", lambda: _run(options))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m convert",
-        description="Turn a trained run into quantised TFLite and ONNX artifacts, measure each "
-        "against the float model, and write a bundle.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"edgeward {__version__}")
-    parser.add_argument(
-        "source", nargs="?", metavar="SOURCE",
-        help="run folder (default: the latest below ./runs), or a model of your own: .keras, .h5 "
-        "or a SavedModel folder",
-    )  # fmt: skip
-    parser.add_argument("--int8", action="store_true", help="int8 weights and activations")
-    parser.add_argument("--fp16", action="store_true", help="float16 weights, for GPUs")
-    parser.add_argument(
-        "--dynamic", action="store_true", help="int8 weights, activations quantised as they come"
-    )
-    parser.add_argument(
-        "--int16x8", action="store_true", help="int8 weights, int16 activations (TFLite only)"
-    )
-    parser.add_argument("--fp32", action="store_true", help="float32 only")
-    parser.add_argument(
-        "--all", action="store_true", dest="everything",
-        help="every variant; what the model or the target cannot have is listed with the reason",
-    )  # fmt: skip
-    parser.add_argument(
-        "--format", default="tflite,onnx", metavar="LIST", help="tflite, onnx (default: both)"
-    )
-    parser.add_argument("--out", default="bundles", metavar="DIR", help="default: bundles")
-    parser.add_argument(
-        "--max-drop", type=float, metavar="X",
-        help="largest drop allowed, a fraction (default: the recipe's budget)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--target", metavar="NAME==VERSION",
-        help="runtime that must accept the artifacts (default: the oldest supported ones)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--calibration", type=Path, metavar="F",
-        help=".npz of raw training samples to calibrate with (default: the run's)",
-    )  # fmt: skip
-    own = parser.add_argument_group("a model of your own (docs/your-own-model.md)")
-    for option, text in (
-        ("--test", ".npz of raw samples and targets; without it the artifacts are unverified"),
-        ("--validation", "the same of the validation split"),
-        ("--labels", "class names, one per line"),
-        ("--preprocessing", "specs of inputs and outputs as JSON"),
-    ):
-        own.add_argument(option, type=Path, metavar="F", help=text)
-    own.add_argument(
-        "--shape", action="append", default=[], metavar="NAME=DIMS",
-        help="dimensions that an input leaves open, without the batch: tokens=200; may be repeated",
-    )  # fmt: skip
-    own.add_argument(
-        "--expect", action="append", default=[], metavar="METRIC=VALUE",
-        help="what the float model is known to reach on the test samples; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--allow-inconclusive", action="store_true",
-        help="bundle artifacts that too few test samples could judge, marked as such",
-    )  # fmt: skip
-    parser.add_argument(
-        "--keep-passing", action="store_true",
-        help="bundle the artifacts that pass although others were refused (still exits 3)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-reuse", action="store_false", dest="reuse",
-        help="convert everything anew, also what has not changed since the last conversion",
-    )  # fmt: skip
-    mend = parser.add_argument_group("what misses its budget (docs/repair.md)")
-    mend.add_argument("--no-repair", action="store_true", help="refuse it at once, try nothing")
-    mend.add_argument(
-        "--qat", action="store_true",
-        help="fine-tune the weights for int8 where another calibration does not help",
-    )  # fmt: skip
-    mend.add_argument(
-        "--distil", type=Path, metavar="F",
-        help=".npz of raw samples, no targets needed, to fine-tune on (default: the calibration "
-        "samples)",
-    )  # fmt: skip
-    mend.add_argument(
-        "--fallback", action="store_true",
-        help="leave int8 where nothing else helps: the worst layers in float, int16x8, dynamic or "
-        "float16, under a name of its own",
-    )  # fmt: skip
-    parser.add_argument(
-        "--timeout", type=float, metavar="S",
-        help="seconds each step may take: loading a model of your own, converting, measuring each "
-        "artifact (default 1800)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--memory", type=float, metavar="GB",
-        help="memory the converter may take (default: nine tenths of the machine's; 0: no limit)",
-    )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    return parser
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -182,24 +63,39 @@ def _run(options: argparse.Namespace) -> int:
                 qat=options.qat,
                 fallback=options.fallback,
                 distil=options.distil,
+                with_parity=options.parity,
                 reuse=options.reuse,
                 timeout=DEFAULT_TIMEOUT if options.timeout is None else options.timeout,
                 memory=None if options.memory is None else int(options.memory * 2**30),
                 progress=progress,
             )
-        except RefusedError as error:
-            if options.json and error.report is not None:
-                print_json(error.report.to_json())
-            elif error.report is not None:
-                print_report(error.report)
+        except EdgewardError as error:
+            _print_error(error, options)
             raise
-    if options.json:
+    if options.android is not None and report.bundle is not None:
+        from convert.to_android import export_assets
+
+        say(f"Android assets: {export_assets(report.bundle, options.android)}")
+    if options.markdown:
+        print(report.to_markdown(), end="")
+    elif options.json:
         # A path, for the next command; the report inside the bundle holds its name only.
         print_json({**report.to_json(), "bundle": str(report.bundle)})
     else:
         print_report(report)
         print(f"bundle: {report.bundle}   report: {report.bundle}/report.html")
     return 0
+
+
+def _print_error(error: EdgewardError, options: argparse.Namespace) -> None:
+    """Print on stdout what is known of a conversion that failed; the message goes to stderr."""
+    report = error.report if isinstance(error, RefusedError) else None
+    if options.markdown:
+        print(error_to_markdown(error) if report is None else report.to_markdown(), end="")
+    elif report is not None and options.json:
+        print_json(report.to_json())
+    elif report is not None:
+        print_report(report)
 
 
 class _Progress:

@@ -49,9 +49,10 @@ def hold_out(source: Source, values: Mapping[str, Floats], folder: Path) -> Hold
         folder: For the choosing samples.
 
     Returns:
-        None where there are no targets to choose by.
+        None where there are no targets to choose by, or hardly two samples.
     """
-    validation, file = source.validation(), source.validation_file
+    file = source.validation_file
+    validation = source.validation() if file is not None and file.exists() else None
     if validation is not None and file and set(source.test.targets) <= set(validation.targets):
         chooser = replace(source, test=validation, test_file=file)
         return Holdout(chooser, source, values, f"{len(validation):,} validation samples")

@@ -8,7 +8,16 @@ from convert.attempt import Attempt
 from convert.settings import DEFAULT, METHODS, Settings
 from convert.variants import INT8, INT8_FLOATIO, INT16X8
 
-__all__ = ["calibration_rung", "fallback_rung", "repairable_variant", "tuning_rung"]
+__all__ = [
+    "calibration_rung",
+    "fallback_rung",
+    "repairable_variant",
+    "stands_for",
+    "tuning_rung",
+]
+
+# What loses most first, as a rule.
+_ORDER = ("int8", "int8-floatio", "int8-mixed", "int16x8", "dynamic", "fp16")
 
 
 def repairable_variant(variant: str, *, fallback: bool) -> bool:
@@ -51,9 +60,10 @@ def tuning_rung(artifact_id: str, used: int, best: Settings) -> list[Attempt]:
     """
     if artifact_id.partition("-")[2] not in (INT8.id, INT8_FLOATIO.id):
         return []
-    # A method that suits the model suits the tuned one; an equalised one is tuned as it is.
+    # A method that suits the model suits the tuned one. An equalised one is tuned as it is, and
+    # all attempts are made from one tuning, which is what takes time.
     tries = dict.fromkeys(
-        [Settings(best.method, used, equalise=best.equalise), Settings("mse", used)]
+        Settings(method, used, equalise=best.equalise) for method in (best.method, "mse")
     )
     return [_attempt(artifact_id, one, "tuned", i, tuned=True) for i, one in enumerate(tries)]
 
@@ -72,23 +82,48 @@ def fallback_rung(
         islands: What stays in float in the mixed artifact, one tuple of tensors for each try.
         have: Artifacts that are there already.
     """
-    format_, _, variant = artifact_id.partition("-")
-    found: list[Attempt] = []
-    for i, island in enumerate(islands):
-        settings = Settings(samples=used, float_layers=tuple(island))
-        found.append(_attempt("tflite-int8-mixed", settings, f"{format_}-mixed", i))
+    format_ = artifact_id.partition("-")[0]
+    found = [
+        _attempt(
+            "tflite-int8-mixed",
+            Settings(samples=used, float_layers=tuple(island)),
+            f"{format_}-mixed",
+            i,
+        )
+        for i, island in enumerate(islands)
+        if stands_for(artifact_id, "tflite-int8-mixed")
+    ]
     others = {
-        "tflite": ("tflite-int16x8", "tflite-dynamic", "tflite-fp16"),
-        "onnx": ("onnx-dynamic", "onnx-fp16"),
-    }[format_]
-    # What loses more than the artifact that failed is no way out of it.
-    order = ("int8", "int8-floatio", "int16x8", "dynamic", "fp16")
+        "tflite-int16x8": Settings(samples=used),
+        "tflite-dynamic": DEFAULT,
+        "tflite-fp16": DEFAULT,
+        "onnx-dynamic": DEFAULT,
+        "onnx-fp16": DEFAULT,
+    }
     found += [
-        _attempt(one, DEFAULT, f"{format_}-fallback", i)
-        for i, one in enumerate(others)
-        if one not in have and order.index(one.partition("-")[2]) > order.index(variant)
+        _attempt(one, settings, f"{format_}-fallback", i)
+        for i, (one, settings) in enumerate(others.items())
+        if one not in have and stands_for(artifact_id, one)
     ]
     return found
+
+
+def stands_for(artifact_id: str, other: str) -> bool:
+    """Tell whether another artifact may stand for one that failed.
+
+    Both have one format, and what loses more than the artifact that failed is no way out of it.
+
+    Args:
+        artifact_id: The artifact that failed.
+        other: Id of the other one.
+    """
+    format_, _, variant = artifact_id.partition("-")
+    other_format, _, other_variant = other.partition("-")
+    return (
+        format_ == other_format
+        and other_variant in _ORDER
+        and _ORDER.index(other_variant) > _ORDER.index(variant)
+    )
 
 
 def _attempt(

@@ -14,8 +14,11 @@ import numpy as np
 from convert.drift.agreement import Agreement, measure_agreement
 from convert.drift.layers import LayerReport
 from convert.drift.metrics import OutputDrift, measure_drift
+from convert.drift.worst import SEVERITY, worst_of
+from convert.latency import latency_us
 from convert.lint import Description
 from convert.source import Source
+from convert.tolerance import elsewhere, largest_difference, tolerance
 from runtime.arrays import Array, Floats
 from runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
 from runtime.backends import available_backends, open_backend
@@ -24,13 +27,11 @@ from runtime.files import sha256_bytes
 from runtime.golden import Expected
 from runtime.predictor import Runner
 from runtime.samples import Samples
-from runtime.selftest import lsb_difference
 
 __all__ = ["Measured", "describe_artifact", "measure"]
 
 # Kernel sets of one runtime that another build or processor may use.
 OTHER_KERNELS = ("no-delegate", "reference")
-SEVERITY = ("pass", "unverified", "inconclusive", "refused")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Measured:
         unusable: Runtime -> why it cannot run the artifact.
         expected: Outputs on the golden inputs, per runtime.
         nodes: Size of the graph, for the report.
+        latency: Runtime -> median microseconds of one invocation, on this machine.
         layers: Its tensors against the float model's (``convert.compare_layers``); None where
             they were not compared.
     """
@@ -58,19 +60,13 @@ class Measured:
     unusable: Mapping[str, str]
     expected: list[Expected]
     nodes: int
+    latency: Mapping[str, float]
     layers: LayerReport | None = None
 
     @property
     def worst(self) -> list[OutputDrift]:
         """The drift of each output in the runtime in which it is worst; this one is judged."""
-        outputs = [drift.output for drift in next(iter(self.drifts.values()))]
-        return [
-            max(
-                (d for drifts in self.drifts.values() for d in drifts if d.output == output),
-                key=lambda drift: (SEVERITY.index(drift.verdict), drift.upper_bound),
-            )
-            for output in outputs
-        ]
+        return worst_of(self.drifts)
 
     @property
     def verdict(self) -> str:
@@ -129,6 +125,7 @@ def measure(
     agreements: dict[str, list[Agreement]] = {}
     expected: list[Expected] = []
     outputs: list[dict[str, Array]] = []
+    latency: dict[str, float] = {}
     for runner in runners.values():
         raw = runner.invoke_batch(source.test.inputs)
         outputs.append(raw)
@@ -158,15 +155,19 @@ def measure(
                 _one_by_one(runner, golden),
             )
         )
+        # After the batches: an interpreter that is resized back has to allocate first.
+        latency[runtime] = latency_us(runner, golden)
     others = [
         _one_by_one(_runner(artifact, data, name, source, kernels), golden)
         for name in runners
         for kernels in OTHER_KERNELS
     ]
-    seen = _largest_difference(outputs)
-    seen = max(seen, _largest_difference([*(dict(e.outputs) for e in expected), *others]))
+    one_by_one = [*(dict(entry.outputs) for entry in expected), *others]
+    runner = next(iter(runners.values()))
+    seen = max(tolerance(runner, outputs), tolerance(runner, one_by_one), elsewhere(artifact))
     measured = Measured(
-        *(artifact, data, drifts, agreements, source.unverified, unusable, expected, nodes)
+        *(artifact, data, drifts, agreements, source.unverified, unusable, expected, nodes),
+        latency=latency,
     )
     entries = _for_manifest(measured, source, max_drop)
     return replace(measured, artifact=replace(artifact, max_lsb=seen, drift=entries))
@@ -227,20 +228,7 @@ def _resizes(runner: Runner, samples: Samples) -> bool:
         together = runner.invoke_batch(three.inputs)
     except EdgewardError:
         return False
-    return _largest_difference([together, _one_by_one(runner, three)]) <= 1
-
-
-def _largest_difference(outputs: list[dict[str, Array]]) -> int:
-    """Return the largest difference in LSB between the first of the outputs and the others."""
-    first = outputs[0]
-    return max(
-        (
-            int(lsb_difference(other[name], first[name]).max(initial=0))
-            for other in outputs[1:]
-            for name in first
-        ),
-        default=0,
-    )
+    return largest_difference([together, _one_by_one(runner, three)]) <= 1
 
 
 def _for_manifest(measured: Measured, source: Source, max_drop: float | None) -> tuple[Drift, ...]:

@@ -59,6 +59,7 @@ def convert(
     qat: bool = False,
     fallback: bool = False,
     distil: Path | None = None,
+    with_parity: bool = False,
     reuse: bool = True,
     timeout: float = DEFAULT_TIMEOUT,
     memory: int | None = None,
@@ -96,6 +97,8 @@ def convert(
         fallback: Leave int8 where nothing else helps: the worst layers in float, int16x8, dynamic
             or float16, under their own ids.
         distil: ``.npz`` of raw samples to fine-tune on; None takes the calibration samples.
+        with_parity: Compare the bundled artifacts on every runtime and kernel set of this machine;
+            ``report.parity`` tells how far they differ.
         reuse: Take over what an earlier conversion made of the same: an unchanged request is
             answered at once, and only artifacts that are new or changed are converted.
         timeout: Seconds that each step may take: loading a user's model, converting, measuring
@@ -146,14 +149,17 @@ def convert(
         from convert.bundling import bundle_files, refusal_files
         from convert.calibration import DEFAULT_COUNT, choose_calibration, suspicions
         from convert.goldens import choose_golden
-        from convert.leakage import without_leaked
+        from convert.leakage import find_leakage, without_leaked
         from convert.measuring import Bench, measure_all
+        from convert.parity import parity
+        from convert.parity_devices import device_rows
         from convert.refusal import accepted, refused
         from convert.repair import Allowed, Repaired
         from convert.repairing import mend
         from convert.reporting import artifact_reports, notes_on, record_of
         from convert.reproduce import float_values, reproduce
         from convert.target_check import adapt, choose_targets, switches_for
+        from convert.unlabelled import open_unlabelled
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     ids, missing = plan(variants, formats, everything=everything)
@@ -177,6 +183,9 @@ def convert(
     )
     path = Path(out) / opened.name
     check_target(path)
+    if distil is not None:
+        open_unlabelled(distil, opened)  # an error there comes before minutes of work
+    find_leakage(opened)  # an error before anything takes time
     progress(f"converting {opened.run} ({', '.join(ids)})")
     budget = opened.budget if max_drop is None else max_drop
     chosen = choose_calibration(opened, calibration_samples or DEFAULT_COUNT)
@@ -228,10 +237,12 @@ def convert(
     complete = all(m in passed or m.artifact.id in mended.instead for m in measured)
     write = bool(passed) and (complete or keep_passing)
     notes += [*leaked, *mended.notes]
+    rows = parity(passed, judges, progress) if with_parity else []
     record = record_of(
         "" if request is None else request.key,
         conversion,
         measured,
+        mended.reasons,
         # What was repaired is not what the ordinary way makes of the same.
         lambda name: "" if name in mended.settings else key_of(name),
     )
@@ -252,6 +263,7 @@ def convert(
             },
             artifacts=artifact_reports(measured, passed if release else [], doubts, mended),
             repair=mended.steps,
+            parity=rows,
             not_made=conversion.missing,
             created_with={"edgeward": __version__, **conversion.versions},
             seconds=round(time.monotonic() - started, 2),
@@ -261,6 +273,11 @@ def convert(
         )
 
     report = report_of(None)
+    if with_parity and passed:
+        files = bundle_files(opened, passed, report, 1, golden, record)
+        elsewhere, why_not = device_rows(files, judges.test, progress)
+        rows += elsewhere
+        notes += [why_not] if why_not else []
     if write:
         progress(f"writing {path}")
         with locked(path.parent):

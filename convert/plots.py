@@ -17,12 +17,14 @@ from convert.drift.metrics import Decisions
 if TYPE_CHECKING:
     from convert.report import ConversionReport
 
-__all__ = ["confusion_plots", "drift_plot", "pareto_plot", "size_plot"]
+__all__ = ["confusion_plots", "drift_plot", "pareto_plot", "size_plot", "spread"]
 
 _COLOURS = {"pass": "#1a7f37", "inconclusive": "#9a6700", "refused": "#cf222e"}
 _MAX_CLASSES = 40
 # Room of an artifact's name in a plot, points.
-_NAME_WIDTH, _NAME_HEIGHT = 90, 10
+_NAME_WIDTH, _NAME_HEIGHT = 90, 11
+# Drops, in percent of the budget, up to which a linear axis tells the artifacts apart.
+_LINEAR = 300
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -62,11 +64,17 @@ def drift_plot(report: ConversionReport) -> str:
         axes.plot(drop, i, "o", color=colour)
         axes.plot(bound, i, "|", color=colour, markersize=12)
     axes.axvline(0, color="#57606a", linewidth=0.8)
-    axes.axvline(100, color="#cf222e", linestyle="--", label="budget")
+    axes.axvline(100, color="#cf222e", linestyle="--")
+    axes.text(
+        100, 1, "budget", color="#cf222e", ha="center", va="bottom",
+        transform=axes.get_xaxis_transform(),
+    )  # fmt: skip
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
+    if max(drift.drop / drift.budget for _, drift in rows) * 100 > _LINEAR:
+        axes.set_xscale("symlog", linthresh=100)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("drop (dot) and its 95 % bound (bar), % of the budget")
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.12), frameon=False)
     return _uri(figure)
 
 
@@ -102,12 +110,17 @@ def pareto_plot(report: ConversionReport) -> str:
     axes = figure.subplots()
     for artifact, drop in points:
         colour = _COLOURS.get(artifact.verdict, "#57606a")
-        axes.plot(artifact.size / 1000, drop, "o", color=colour)
+        axes.plot(artifact.size / 1000, drop, "o", color=colour, zorder=3)
     axes.set_xscale("log")
-    # A refused artifact may be at 100 times the budget; the others would lie on one line.
-    axes.set_yscale("symlog", linthresh=100)
+    if max(drop for _, drop in points) > _LINEAR:
+        # A refused artifact may be at 100 times the budget; the others would lie on one line.
+        axes.set_yscale("symlog", linthresh=100)
     axes.axhline(100, color="#cf222e", linestyle="--", linewidth=0.8)
-    axes.axhline(0, color="#57606a", linewidth=0.8)
+    axes.text(
+        1, 100, "budget ", color="#cf222e", fontsize=8, ha="right", va="bottom",
+        transform=axes.get_yaxis_transform(),
+    )  # fmt: skip
+    axes.axhline(0, color="#afb8c1", linewidth=0.8)
     axes.margins(x=0.2, y=0.2)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -120,21 +133,49 @@ def pareto_plot(report: ConversionReport) -> str:
 
 
 def _name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write the names beside the points, one above the other where points are close."""
+    """Write the names right of the points, in a column where points are close to each other."""
     axes.figure.canvas.draw()  # the scales are settled only now
-    taken: list[tuple[float, float]] = []
-    for name, x, y in sorted(points, key=lambda point: (point[2], point[1])):
-        across, up = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
-        height = up
-        while any(abs(across - a) < _NAME_WIDTH and abs(height - b) < _NAME_HEIGHT
-                  for a, b in taken):  # fmt: skip
-            height += _NAME_HEIGHT
-        taken.append((across, height))
-        axes.annotate(
-            name, (x, y), textcoords="offset points", xytext=(6, height - up - 3), fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": "#afb8c1", "lw": 0.5}
-            if height > up else None,
-        )  # fmt: skip
+    places = sorted(
+        (*(axes.transData.transform((x, y)) * 72 / axes.figure.dpi), name, (x, y))
+        for name, x, y in points
+    )
+    columns: list[list[Any]] = []
+    for place in places:
+        if columns and place[0] - columns[-1][0][0] < _NAME_WIDTH:
+            columns[-1].append(place)
+        else:
+            columns.append([place])
+    for column in columns:
+        right = max(place[0] for place in column)
+        column.sort(key=lambda place: (place[1], place[2]))
+        heights = spread([place[1] for place in column], _NAME_HEIGHT)
+        for (across, up, name, xy), height in zip(column, heights, strict=True):
+            axes.annotate(
+                name, xy, textcoords="offset points", fontsize=8, va="center",
+                xytext=(right - across + (10 if len(column) == 1 else 22), height - up),
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+                arrowprops={"arrowstyle": "-", "color": "#afb8c1", "lw": 0.6},
+            )  # fmt: skip
+
+
+def spread(heights: Sequence[float], room: float) -> list[float]:
+    """Move heights apart, as little as it takes for each to have its room.
+
+    >>> spread([0.0, 1.0, 50.0], 10.0)
+    [-4.5, 5.5, 50.0]
+    """
+    groups: list[tuple[float, int]] = []  # middle and number of each group that touches
+    for height in sorted(heights):
+        groups.append((height, 1))
+        while len(groups) > 1:
+            (low, below), (high, above) = groups[-2:]
+            if high - low >= room * (below + above) / 2:
+                break
+            # Both together lie where their members would be best on average.
+            groups[-2:] = [((low * below + high * above) / (below + above), below + above)]
+    return [
+        middle + room * (i - (number - 1) / 2) for middle, number in groups for i in range(number)
+    ]
 
 
 def confusion_plots(report: ConversionReport) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from convert import trace
 from convert.distil import Student
 from convert.fake_quant import Graph
 from convert.saved_model import ServedModel
+from convert.unlabelled import MIN_SAMPLES
 from runtime.arrays import Array, Floats
 from runtime.errors import InvalidDataError, TargetError
 
@@ -28,7 +29,6 @@ __all__ = ["FineTuned", "FineTuning", "fine_tune"]
 EPOCHS = 20
 # Of a weight's own size per step: Adam's steps do not depend on the size of the gradient.
 LEARNING_RATE = 3e-2
-MIN_SAMPLES = 20
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,13 @@ def refused(
     failed = [
         a
         for a in report.artifacts
-        if a.verdict == "refused" or (a.verdict == "inconclusive" and not allow_inconclusive)
+        if not a.instead
+        and (a.verdict == "refused" or (a.verdict == "inconclusive" and not allow_inconclusive))
     ]
     words = {a.verdict for a in failed}
     fix = (
-        "look at the report; calibrate on real training samples; raise --max-drop if you can "
-        "afford the loss"
+        "look at the report; calibrate on real training samples; --qat fine-tunes, --fallback "
+        "leaves int8; raise --max-drop if you can afford the loss"
         if "refused" in words
         else "give more test samples, or --allow-inconclusive to bundle it marked"
     )

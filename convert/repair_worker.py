@@ -16,7 +16,7 @@ from convert.events import describe_error, serve
 from convert.job import FLOAT_OUTPUTS
 from convert.opened import Opened, open_job
 from convert.settings import Settings
-from runtime.errors import EdgewardError
+from runtime.errors import EdgewardError, TargetError
 
 __all__ = ["main"]
 
@@ -41,19 +41,27 @@ def _work(folder: Path, tell: Any) -> None:
         np.savez(folder / FLOAT_OUTPUTS, **outputs)
     samples = opened.calibration()
     makers: dict[tuple[bool, bool], Maker] = {}
+    # A tuning that failed is not done again for the next attempt.
+    failed: dict[tuple[bool, bool], EdgewardError] = {}
     for attempt in attempts:
         tell(stage="convert", artifact=attempt.name)
         settings = attempt.settings
         key = (attempt.tuned, attempt.tuned and settings.equalise)
         try:
+            if key in failed:
+                raise failed[key]
             if key not in makers:
-                loaded = _tuned(opened, plan, samples, settings, tell) if attempt.tuned else None
-                makers[key] = Maker(loaded or opened.loaded, samples, opened.job.switches, folder)
+                loaded = opened.loaded
+                if attempt.tuned:
+                    loaded = _tuned(opened, plan, samples, settings, tell)
+                makers[key] = Maker(loaded, samples, opened.job.switches, folder)
             if attempt.tuned:
                 # Channels were equalised before the tuning, or not at all.
                 settings = replace(settings, equalise=False)
             data, stateful = makers[key].make(attempt.artifact, settings)
         except EdgewardError as error:
+            if key not in makers:
+                failed[key] = error
             tell(failed=attempt.name, **describe_error(error))
             continue
         file = attempt.file(folder)
@@ -69,6 +77,9 @@ def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: A
     inputs = samples if plan.distil is None else opened.tensors(Path(plan.distil))
     loaded = equalised(opened.loaded, samples) if settings.equalise else opened.loaded
     tuned = fine_tune(loaded, inputs, progress=lambda text: tell(stage=text))
+    if not tuned.record.best_epoch:
+        # The same file again would only have another chance with the samples that judge.
+        raise TargetError("Fine-tuning made nothing better.", received=tuned.record.describe())
     tell(note=tuned.record.describe())
     return tuned.loaded
 

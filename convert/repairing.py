@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from convert.attempt import Plan
 from convert.calibration import choose_calibration
+from convert.choice import repairable
 from convert.conversion import Conversion, convert_all
 from convert.holdout import hold_out
 from convert.job import CALIBRATION, Switches
 from convert.measure import Measured
 from convert.measuring import Bench
-from convert.repair import Allowed, Repaired, Workshop, repair, repairable
+from convert.repair import Allowed, Repaired, repair
 from convert.source import Source
+from convert.trials import Workshop
+from convert.unlabelled import open_unlabelled
 from runtime.samples import save_samples
 
 __all__ = ["mend"]
+
+# Calibration samples, beyond which ranges hardly change and every attempt takes longer.
+_MOST = 5_000
 
 
 def mend(
@@ -48,13 +55,26 @@ def mend(
 
     Returns:
         What was tried; nothing where there was nothing to repair.
+
+    Raises:
+        InvalidDataError: The samples to fine-tune on cannot be used.
     """
     if not any(repairable(m, fallback=allowed.fallback) for m in failing):
         return Repaired()
     holdout = hold_out(bench.source, bench.values, bench.folder)
     if holdout is None:
-        return Repaired()
-    every = choose_calibration(source, len(source.calibration))
+        return Repaired(
+            notes=[
+                "nothing was repaired: there are too few test samples to choose by some and "
+                "judge by others; --validation FILE gives others"
+            ]
+        )
+    notes: list[str] = []
+    if allowed.distil is not None:
+        unlabelled, notes = open_unlabelled(allowed.distil, source)
+        allowed = replace(allowed, distil=bench.folder / "distil.npz")
+        save_samples(bench.folder / "distil.npz", unlabelled)
+    every = choose_calibration(source, max(used, _MOST))
 
     def make(folder: Path, plan: Plan) -> Conversion:
         save_samples(folder / CALIBRATION, every)
@@ -70,4 +90,6 @@ def mend(
         )
 
     shop = Workshop(bench, holdout, make, used, len(every), progress)
-    return repair(failing, measured, shop, allowed)
+    mended = repair(failing, measured, shop, allowed)
+    mended.notes += notes
+    return mended

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from convert.drift.agreement import Agreement
 from convert.drift.layers import LayerReport
 from convert.drift.metrics import OutputDrift
+from convert.drift.worst import worst_of
+from convert.parity_row import ParityRow
 from convert.repair_step import RepairStep
-from convert.units import show
+from convert.units import show, show_time
 from runtime.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class ArtifactReport:
         drifts: Runtime -> drift of each output that has targets.
         agreements: Runtime -> agreement of each output with the float model.
         unusable: Runtime -> why it cannot run the artifact.
+        latency: Runtime -> median microseconds of one invocation on the machine that converted.
         layers: Its tensors against the float model's, worst first; None where not compared.
         repaired: How it was made after the ordinary way missed the budget; empty otherwise.
         instead: Id of the artifact that stands for it because nothing that stays int8 helped.
@@ -74,9 +77,20 @@ class ArtifactReport:
     drifts: Mapping[str, list[OutputDrift]]
     agreements: Mapping[str, list[Agreement]]
     unusable: Mapping[str, str]
+    latency: Mapping[str, float] = field(default_factory=dict)
     layers: LayerReport | None = None
     repaired: str = ""
     instead: str = ""
+
+    @property
+    def worst(self) -> list[OutputDrift]:
+        """The drift of each output in the runtime in which it is worst; this one is judged."""
+        return worst_of(self.drifts)
+
+    @property
+    def fastest(self) -> tuple[str, float] | None:
+        """The runtime that was fastest, and its microseconds; None where nothing was timed."""
+        return min(self.latency.items(), key=lambda item: item[1], default=None)
 
     @classmethod
     def of(
@@ -105,6 +119,7 @@ class ArtifactReport:
             drifts=measured.drifts,
             agreements=measured.agreements,
             unusable=measured.unusable,
+            latency=measured.latency,
             layers=measured.layers,
             repaired=repaired,
             instead=instead,
@@ -131,6 +146,7 @@ class ConversionReport:
         labels: Output name -> class names.
         notes: What the user should know: an artifact replaced by another, and why.
         repair: What was tried for artifacts that missed their budget, in order.
+        parity: Bundled artifacts on every runtime and kernel set, where that was asked for.
         reused: Ids of the artifacts that an earlier conversion made.
     """
 
@@ -149,6 +165,7 @@ class ConversionReport:
     labels: Mapping[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repair: list[RepairStep] = field(default_factory=list)
+    parity: list[ParityRow] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
 
     @property
@@ -183,6 +200,12 @@ class ConversionReport:
         """Return the text of ``report.json``."""
         return dumps(self.to_json())
 
+    def to_markdown(self) -> str:
+        """Return a report for a pull request, as GitHub renders it."""
+        from convert.markdown import to_markdown
+
+        return to_markdown(self)
+
     def to_html(self) -> bytes:
         """Return ``report.html``: one file, no script, no link to anywhere."""
         import jinja2
@@ -205,6 +228,7 @@ class ConversionReport:
                 pareto_plot=plots.pareto_plot(self),
                 confusion_plots=plots.confusion_plots(self),
                 show=show,
+                show_time=show_time,
             )
             .encode()
         )

@@ -62,6 +62,7 @@ def record_of(
     request: str,
     conversion: Conversion,
     measured: Sequence[Measured],
+    failures: Sequence[str],
     key_of: Callable[[str], str],
 ) -> Record:
     """Return what the next conversion has to know.
@@ -70,13 +71,15 @@ def record_of(
         request: Hash of what was asked for.
         conversion: What was made, and what was not.
         measured: All artifacts.
+        failures: Why attempts of repair failed.
         key_of: Artifact id -> hash of what it depends on.
     """
     instead: dict[str, dict[str, str]] = {}
     for note in conversion.notes:
         if match := _INSTEAD.match(note):
             instead.setdefault(match[1], {})[match[2]] = note
-    passing = any(word in why for why in conversion.missing.values() for word in _PASSING)
+    reasons = [*conversion.missing.values(), *failures]
+    passing = any(word in why for why in reasons for word in _PASSING)
     kept = {
         m.artifact.id: Kept(
             key=key_of(m.artifact.id),

@@ -37,7 +37,7 @@ def recall(path: Path, key: str, shelves: Sequence[Shelf]) -> ConversionReport |
     """
     answers = {shelf.folder: shelf for shelf in shelves if key and shelf.record.request == key}
     bundle, refusal = answers.get(path), answers.get(refusal_of(path))
-    if bundle is not None and all(a["bundled"] for a in bundle.report["artifacts"]):
+    if bundle is not None and all(a["bundled"] or a["instead"] for a in bundle.report["artifacts"]):
         report = _report(bundle, path, "nothing has changed: reused release {release}")
         if report is not None:
             remove_refusal(refusal_of(path))

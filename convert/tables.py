@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from convert.report import ConversionReport
 
 __all__ = ["print_report"]
@@ -57,7 +59,31 @@ def print_report(report: ConversionReport) -> None:
             print(f"repaired: {artifact.id}: {artifact.repaired}")
         if artifact.instead:
             print(f"instead of {artifact.id}, which was refused: {artifact.instead}")
+    if report.parity:
+        _print_parity(report, console)
     for name, why in report.not_made.items():
         print(f"not made: {name}: {why}")
     for note in report.notes:
         print(f"note: {note}")
+
+
+def _print_parity(report: ConversionReport, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(title="parity: raw outputs and decisions against the first row of each artifact")
+    table.add_column("artifact", no_wrap=True)
+    for column in ("runtime or device", "kernels"):
+        table.add_column(column, overflow="fold", max_width=36)
+    for column in ("max LSB", "differing", "flips"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report.parity:
+        ran = row.max_lsb is not None
+        table.add_row(
+            row.artifact,
+            row.runtime,
+            row.kernels,
+            str(row.max_lsb) if ran else "does not run",
+            f"{100 * row.differing:.2f} %" if ran else "-",
+            "-" if row.flips is None else f"{row.flips} of {row.samples}",
+        )
+    console.print(table)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from convert.drift.metrics import OutputDrift
+if TYPE_CHECKING:
+    from convert.drift.metrics import OutputDrift
 
-__all__ = ["Shown", "show"]
+__all__ = ["Shown", "show", "show_time"]
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,16 @@ def show(drift: OutputDrift) -> Shown:
         f"{100 * drift.upper_bound:.2f} %",
         f"{100 * drift.budget:.2f} %",
     )
+
+
+def show_time(microseconds: float) -> str:
+    """Return a time with three digits and its unit.
+
+    >>> show_time(12.63), show_time(4870.0)
+    ('12.6 µs', '4.87 ms')
+    """
+    if microseconds < 1000:
+        return f"{microseconds:.3g} µs"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1000:.3g} ms"
+    return f"{microseconds / 1_000_000:.3g} s"

@@ -21,7 +21,14 @@ from runtime.manifest import Artifact, OutputSpec
 from runtime.predictor import Runner
 from runtime.tasks import decide
 
-__all__ = ["Check", "check_runner", "lsb_difference", "selftest"]
+__all__ = [
+    "Check",
+    "check_runner",
+    "decisions",
+    "lsb_difference",
+    "margin_lsb",
+    "selftest",
+]
 
 
 # The unit of difference for float outputs, relative to the largest expected magnitude: 7.6e-6,
@@ -101,10 +108,10 @@ def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
         values += difference.size
         spec = runner.outputs[tensor.name]
         if spec.task in ("classification", "binary"):
-            flipped = _decisions(runner, tensor.name, actual) != _decisions(
+            flipped = decisions(runner, tensor.name, actual) != decisions(
                 runner, tensor.name, expected
             )
-            clear = _margin_lsb(runner, tensor.name, spec, expected) > artifact.max_lsb
+            clear = margin_lsb(runner, tensor.name, spec, expected) > artifact.max_lsb
             flips += int(np.count_nonzero(flipped & clear))
     if differing == 0:
         verdict = "exact"
@@ -129,11 +136,12 @@ def _bits(array: Array) -> Array:
     return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
 
 
-def _decisions(runner: Runner, name: str, raw: Array) -> Array:
+def decisions(runner: Runner, name: str, raw: Array) -> Array:
+    """Return the decision of each sample: int64 ``[N]``, from raw outputs ``[N, ...]``."""
     return decide(runner.outputs[name], runner.value(name, raw))
 
 
-def _margin_lsb(runner: Runner, name: str, spec: OutputSpec, raw: Array) -> Array:
+def margin_lsb(runner: Runner, name: str, spec: OutputSpec, raw: Array) -> Array:
     """Return how far each decision is from tipping over, in LSB of the raw output."""
     flat = raw.reshape(len(raw), -1).astype(np.float64)
     unit = _float_unit(flat) if raw.dtype.kind == "f" else 1.0

@@ -11,7 +11,6 @@ Statistical Association 89, 1012-1016, 1994).
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta, binom
 
 from runtime.arrays import Array
 
@@ -57,6 +56,9 @@ def exact_p_value(samples: int, lost: int, gained: int, delta: float) -> float:
     >>> round(exact_p_value(598, 0, 0, 0.005) - 1e-4, 4)  # 0.995 ** 598
     0.0499
     """
+    # Here, because it takes a second, and a conversion that was done before judges nothing.
+    from scipy.stats import beta, binom
+
     low = 0.0 if gained == 0 else float(beta.ppf(_GAMMA / 2, gained, samples - gained + 1))
     high = (
         1.0 if gained == samples else float(beta.ppf(1 - _GAMMA / 2, gained + 1, samples - gained))

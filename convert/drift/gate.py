@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from convert.drift.exact import exact_p_value, tango_scores
 from runtime.errors import InvalidDataError
@@ -75,6 +73,10 @@ def tango_upper_bound(counts: PairedCounts, confidence: float = CONFIDENCE) -> f
     >>> round(tango_upper_bound(PairedCounts(10_000, 0, 0)), 6)
     0.00027
     """
+    # Here, because it takes a second, and a conversion that was done before judges nothing.
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
     z = float(norm.ppf(confidence))
     estimate = counts.drop
     if estimate >= 1:

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.drift.onnx_probe import OnnxProbe
 from convert.drift.probe import Probe, Value
 from convert.drift.tally import Tally
-from convert.drift.tflite_probe import TfliteProbe
 from convert.drift.weight_error import WeightError, weight_errors
 from runtime.arrays import Array
 
@@ -127,9 +125,7 @@ def layer_drift(
     >>> report.layers[0].layer, round(report.layers[0].own_sqnr, 1)          # doctest: +SKIP
     ('digit', 36.8)
     """
-    probe = TfliteProbe if artifact_id.startswith("tflite") else OnnxProbe
-    artifact: Probe = probe(data)
-    reference: Probe = probe(twin)
+    artifact, reference = _probe(artifact_id, data), _probe(artifact_id, twin)
     first = _sample(feeds, 0)
     mine, theirs = artifact.run(first), reference.run(first)
     names = [
@@ -163,6 +159,17 @@ def layer_drift(
         tensors=len(computed),
         samples=count,
     )
+
+
+def _probe(artifact_id: str, data: bytes) -> Probe:
+    # Here, because a report is read without the interpreters, which take long to import.
+    if artifact_id.startswith("tflite"):
+        from convert.drift.tflite_probe import TfliteProbe
+
+        return TfliteProbe(data)
+    from convert.drift.onnx_probe import OnnxProbe
+
+    return OnnxProbe(data)
 
 
 def culprit(layers: Sequence[LayerDrift]) -> LayerDrift | None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import html.parser
+import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+from support import RunPython
+
+from convert.plots import spread
+from convert.units import show_time
 from runtime.bundle import Bundle
 
 
@@ -57,3 +64,44 @@ def test_report_names_no_folder_of_this_machine(bundle: Path) -> None:
     for name in ("report.html", "report.json", "manifest.json"):
         assert str(Path.home()) not in (bundle / name).read_text()
         assert str(bundle.parent) not in (bundle / name).read_text()
+
+
+def untold(text: str, report: dict[str, Any]) -> list[str]:
+    """Artifacts whose latency on this machine the report's text does not tell."""
+    return [
+        artifact["id"]
+        for artifact in report["artifacts"]
+        if not artifact["latency"] or show_time(min(artifact["latency"].values())) not in text
+    ]
+
+
+def test_latency_of_each_artifact_is_told_with_the_runtime(bundle: Path) -> None:
+    report = json.loads((bundle / "report.json").read_text())
+    text = (bundle / "report.html").read_text()
+    assert untold(text, report) == []
+    for artifact in report["artifacts"]:
+        assert set(artifact["latency"]) == set(artifact["drifts"])
+        assert all(0.5 < us < 1e5 for us in artifact["latency"].values())
+    # The twin: a report that lost one is noticed.
+    report["artifacts"][0]["latency"] = {}
+    assert untold(text, report) == [report["artifacts"][0]["id"]]
+
+
+def test_names_in_a_plot_keep_apart_and_stay_near_their_points() -> None:
+    heights = [0.0, 1.0, 2.0, 50.0, 120.0]
+    placed = spread(heights, 11.0)
+    gaps = [b - a for a, b in itertools.pairwise(placed)]
+    assert min(gaps) >= 11 - 1e-9
+    assert placed[3:] == heights[3:]
+    assert sum(placed[:3]) == pytest.approx(sum(heights[:3]))
+    # The twin: where the points lie, the names would cover each other.
+    assert min(b - a for a, b in itertools.pairwise(heights)) < 11
+
+
+def test_reading_a_report_imports_no_statistics_and_no_interpreter(run_python: RunPython) -> None:
+    heavy = "{m for m in ('scipy', 'onnx', 'onnxruntime', 'tensorflow') if m in sys.modules}"
+    done = run_python("-c", f"import sys, convert.reuse, convert.markdown; print({heavy})")
+    assert done.stdout == "set()\n", done.stderr
+    # The twin: judging does.
+    judge = "from convert.drift.gate import PairedCounts, judge; judge(PairedCounts(9, 0, 0), 0.5)"
+    assert "scipy" in run_python("-c", f"import sys; {judge}; print({heavy})").stdout
