@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
-.PHONY: help demo test check fast slow floors ci venv format clean android apk android-test devices
+.PHONY: help demo test check fast slow floors ci venv format clean android apk android-test devices device-test
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ fast: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/android
 
 slow: venv ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --ignore tests/android
+	$(BIN)/python -m pytest -m 'slow and not device' --ignore tests/android
 
 BUNDLE ?= demo-output/bundles/mnist_cnn
 
@@ -47,6 +47,9 @@ ci: ## what CI runs: make test, the slow tests, the demo
 
 devices: venv ## prove the bundles on emulated ARM, other kernels and TFLM: ends with a table
 	$(BIN)/python -m scripts.devices.table --write
+
+device-test: venv ## two small bundles on emulated ARM, and damage found there
+	$(BIN)/python -m pytest -m device tests/device
 
 format: venv ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .

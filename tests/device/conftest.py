@@ -25,10 +25,6 @@ from scripts.devices.proof import Subject
 COUNT = 100
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "device: emulated devices, minutes long")
-
-
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run of text_lstm on the real reviews, made small, and its bundle."""
