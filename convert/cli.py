@@ -36,6 +36,12 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError(
             "--memory is wrong.", received=options.memory, expected="gigabytes >= 0; 0 is no limit"
         )
+    if options.android is not None and "tflite" not in options.format:
+        raise UsageError(
+            "The app runs TFLite files.",
+            received=f"--format {options.format}",
+            fix="--format tflite",
+        )
     try:
         from convert.pipeline import DEFAULT_TIMEOUT, convert
     except ModuleNotFoundError as error:

@@ -33,6 +33,7 @@ _PACKAGES = (
 )  # fmt: skip
 # Options that do not change what comes out. An option that is not named here does: one that is
 # added to ``convert`` and forgotten here costs a conversion too many, and never one too few.
+_FILES = ("calibration", "distil", "labels", "preprocessing", "test", "validation")
 _WITHOUT_EFFECT = ("memory", "out", "progress", "reuse", "runs", "source", "timeout")
 
 
@@ -57,7 +58,10 @@ class Request:
         """
         try:
             name, source = _source(options["source"], Path(options["runs"]))
-            asked = {k: _content(v) for k, v in options.items() if k not in _WITHOUT_EFFECT}
+            # A path may come as text from Python: its content counts all the same.
+            files = {k: Path(options[k]) for k in _FILES if options.get(k) is not None}
+            asked = {k: _content(v) for k, v in {**options, **files}.items()}
+            asked = {k: v for k, v in asked.items() if k not in _WITHOUT_EFFECT}
             if options["preprocessing"] is not None:
                 # The vocabularies lie beside the file that names them.
                 texts = read_specs(Path(options["preprocessing"])).vocabularies

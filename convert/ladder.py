@@ -11,6 +11,7 @@ from convert.variants import INT8, INT8_FLOATIO, INT16X8
 __all__ = [
     "calibration_rung",
     "fallback_rung",
+    "loss_rank",
     "repairable_variant",
     "stands_for",
     "tuning_rung",
@@ -106,6 +107,11 @@ def fallback_rung(
         if one not in have and stands_for(artifact_id, one)
     ]
     return found
+
+
+def loss_rank(artifact_id: str) -> int:
+    """Return the place of an artifact in the order of what loses most, the worst first."""
+    return _ORDER.index(artifact_id.partition("-")[2])
 
 
 def stands_for(artifact_id: str, other: str) -> bool:

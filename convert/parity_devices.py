@@ -12,6 +12,7 @@ from typing import Any
 
 from convert.parity_row import ParityRow
 from convert.write import write_bundle
+from runtime.bundle import Bundle
 from runtime.samples import Samples, save_samples
 
 __all__ = ["device_rows"]
@@ -42,6 +43,8 @@ def device_rows(
     with tempfile.TemporaryDirectory(prefix="edgeward-") as name:
         bundle, data = Path(name) / "bundle", Path(name) / "samples.npz"
         write_bundle(bundle, dict(files))
+        outputs = Bundle.open(bundle).manifest.outputs.values()
+        decides = any(one.task in ("classification", "binary") for one in outputs)
         save_samples(data, Samples(samples.take(range(min(_SAMPLES, len(samples)))).inputs))
         done = subprocess.run(
             [
@@ -56,22 +59,22 @@ def device_rows(
         found: list[dict[str, Any]] = json.loads(done.stdout)
     except ValueError:
         return [], f"no parity on other processors: {done.stderr.strip()[-500:]}"
-    return [_row(one) for one in found if _elsewhere(one["device"])], ""
+    return [_row(one, decides) for one in found if _elsewhere(one["device"])], ""
 
 
 def _elsewhere(device: str) -> bool:
     return not device.startswith(_HERE) or _MICRO in device
 
 
-def _row(one: Mapping[str, Any]) -> ParityRow:
+def _row(one: Mapping[str, Any], decides: bool) -> ParityRow:
     ran = one["values"] > 0
     return ParityRow(
         artifact=one["artifact"],
         runtime=f"{one['device']} ({one['runtime']})",
         kernels=f"against {one['compared_with']}",
-        samples=_SAMPLES,
+        samples=one["samples"],
         max_lsb=one["lsb"] if ran else None,
         differing=one["differing"] / one["values"] if ran else 0.0,
-        flips=one["flips"] if ran else None,
+        flips=one["flips"] if ran and decides else None,
         detail=one["reason"],
     )

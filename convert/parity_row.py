@@ -20,7 +20,7 @@ class ParityRow:
         max_lsb: Largest difference of an output value in LSB; None where it does not run.
         differing: Share of output values that differ, 0..1.
         flips: Samples with another decision; None where the task has no decisions.
-        detail: Why it does not run; empty where it does.
+        detail: Why it does not run, or in what a device proof failed; else empty.
     """
 
     artifact: str

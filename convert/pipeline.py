@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 import time
@@ -278,6 +279,8 @@ def convert(
         elsewhere, why_not = device_rows(files, judges.test, progress)
         rows += elsewhere
         notes += [why_not] if why_not else []
+        if why_not.startswith("no parity"):  # a network that was down may be up again
+            record = dataclasses.replace(record, request="")
     if write:
         progress(f"writing {path}")
         with locked(path.parent):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from convert.attempt import Attempt, Plan
 from convert.choice import Tried, choose, nearest, repairable
-from convert.ladder import calibration_rung, fallback_rung, stands_for, tuning_rung
+from convert.ladder import calibration_rung, fallback_rung, loss_rank, stands_for, tuning_rung
 from convert.measure import Measured
 from convert.repair_step import RepairStep
 from convert.settings import DEFAULT
@@ -140,7 +140,8 @@ def _fall_back(
     there = result.apply(measured)
     have = [m.artifact.id for m in there]
     firsts: dict[str, Measured] = {}
-    for m in lost:
+    # What loses most has all the others to fall back to.
+    for m in sorted(lost, key=lambda m: loss_rank(m.artifact.id)):
         firsts.setdefault(m.artifact.format, m)
     plans = {
         format_: fallback_rung(m.artifact.id, shop.used, trials.islands(m), have)
@@ -161,19 +162,26 @@ def _fall_back(
         standing = [m for m in there if stands_for(first, m.artifact.id) and _passed(m)]
         candidates: list[Tried | Measured] = [*good, *standing]
         for one in sorted(candidates, key=_size):
-            final = trials.judge(first, one) if isinstance(one, Tried) else one
+            open_ = [name for name in wanted if stands_for(name, _id(one))]
+            open_ = [name for name in open_ if name not in result.instead]
+            if not open_:
+                continue
+            final = trials.judge(open_[0], one) if isinstance(one, Tried) else one
             if final is None:
                 continue
-            result.instead |= dict.fromkeys(wanted, final.artifact.id)
+            result.instead |= dict.fromkeys(open_, final.artifact.id)
             if isinstance(one, Tried):
                 result.added.append(final)
                 if one.attempt.settings != DEFAULT:
                     result.settings[final.artifact.id] = one.attempt.describe()
-            break
 
 
 def _passed(measured: Measured) -> bool:
     return measured.verdict in ("pass", "unverified")
+
+
+def _id(one: Tried | Measured) -> str:
+    return (one.measured if isinstance(one, Tried) else one).artifact.id
 
 
 def _size(one: Tried | Measured) -> int:

@@ -58,7 +58,7 @@ def print_report(report: ConversionReport) -> None:
         if artifact.repaired:
             print(f"repaired: {artifact.id}: {artifact.repaired}")
         if artifact.instead:
-            print(f"instead of {artifact.id}, which was refused: {artifact.instead}")
+            print(f"instead of {artifact.id}, which was {artifact.verdict}: {artifact.instead}")
     if report.parity:
         _print_parity(report, console)
     for name, why in report.not_made.items():
@@ -87,3 +87,6 @@ def _print_parity(report: ConversionReport, console: Console) -> None:
             "-" if row.flips is None else f"{row.flips} of {row.samples}",
         )
     console.print(table)
+    for row in report.parity:
+        if row.detail:
+            print(f"parity: {row.artifact} on {row.runtime}: {row.detail}")

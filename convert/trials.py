@@ -17,7 +17,7 @@ from convert.measure import Measured
 from convert.measuring import Bench, measure_one, twin_of
 from convert.repair_step import RepairStep
 from convert.reproduce import float_values
-from runtime.errors import ConverterError, EdgewardError, TargetError
+from runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
 
 __all__ = ["Trials", "Workshop"]
 
@@ -77,7 +77,7 @@ class Trials:
             shutil.copyfile(self._outputs, outputs)
         try:
             made = self._shop.make(folder, plan)
-        except (ConverterError, TargetError) as error:
+        except (ConverterError, InvalidDataError, TargetError) as error:
             why = f"{error.message} {error.received or ''}".strip()
             made = Conversion(missing={one.name: why for one in plan.attempts})
         self.notes += [note for note in made.notes if note not in self.notes]

@@ -115,6 +115,7 @@ class Row:
         verdict: ``exact``, ``within tolerance``, ``wrong`` or ``not held``, over the golden
             vectors and all samples.
         differing: Values that differ from the baseline's, of ``values``.
+        samples: Samples compared: fewer than given where the device ran out of time.
         lsb: Largest difference, golden vectors included.
         flips: Samples whose decision (label) differs, however small the margin.
         passed: None where the device does not claim to hold the artifact.
@@ -131,6 +132,7 @@ class Row:
     golden: str = ""
     differing: int = 0
     values: int = 0
+    samples: int = 0
     lsb: int = 0
     flips: int = 0
     seconds: float = 0.0
@@ -178,6 +180,7 @@ def judge(device: Device, subject: Subject, found: Measured, baseline: Measured 
         compared_with=device.baseline or "",
         differing=check.differing,
         values=check.values,
+        samples=count,
         lsb=max(check.lsb, golden.lsb),
         flips=_label_flips(subject, artifact, found, baseline),
     )
