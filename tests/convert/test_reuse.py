@@ -306,3 +306,15 @@ def test_artifact_depends_on_calibration_only_where_it_is_calibrated(own_run: Pa
     newest = Switches(per_tensor_dense=False)
     keys = [artifact_key("tflite-dynamic", source, s, all_) for s in (OLDEST, newest)]
     assert keys[0] != keys[1]
+
+
+def test_file_that_is_named_by_a_text_counts_with_its_content(own_run: Path) -> None:
+    file = own_run / "calibration.npz"
+    runs = str(own_run.parents[1])
+    before = Request.of(options(runs=runs, calibration=str(file)))
+    assert before == Request.of(options(runs=runs, calibration=file))
+    fewer_calibration_samples(own_run)
+    after = Request.of(options(runs=runs, calibration=str(file)))
+    assert before is not None
+    assert after is not None
+    assert after.key != before.key
