@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -23,6 +24,7 @@ __all__ = ["run_worker"]
 
 LOG = "worker.log"
 LOG_LINES = 15
+_PRIMITIVE = re.compile(r"could not (create|execute) a primitive")
 # Seconds between two looks at the memory of the worker.
 _LOOK = 0.2
 
@@ -172,7 +174,8 @@ def _death(code: int, tail: list[str], watch: _Watch, memory: int) -> ConverterE
     how, end = _how(code), "the end of its log:\n    " + "\n    ".join(tail)
     if says_memory("\n".join(tail)):
         return memory_error(watch.place, memory, how)
-    if showed_limit(watch.peak, memory):
+    # oneDNN does not say that it was memory, and a peak between two looks is not seen.
+    if showed_limit(watch.peak, memory) or (memory and _PRIMITIVE.search("\n".join(tail))):
         # The likely cause, not a proven one: the log stays with it.
         return memory_error(watch.place, memory, f"{how}; {end}")
     return ConverterError(
