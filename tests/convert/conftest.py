@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -28,3 +29,19 @@ def every_variant(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own
         return {artifact_id: maker.make(artifact_id)[0] for artifact_id in ids}
+
+
+@pytest.fixture
+def own_run(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    copy = tmp_path / "runs" / "mnist_cnn" / "001"
+    shutil.copytree(run, copy)
+    return copy
+
+
+@pytest.fixture
+def own_bundle(bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle, where a conversion of the run would replace it."""
+    copy = tmp_path / "bundles" / "mnist_cnn"
+    shutil.copytree(bundle, copy)
+    return copy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,6 @@ import pytest
 from support import RunPython
 
 from runtime.samples import Samples, load_samples, save_samples
-
-
-@pytest.fixture
-def own_run(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may change."""
-    copy = tmp_path / "runs" / "mnist_cnn" / "001"
-    shutil.copytree(run, copy)
-    return copy
-
-
-@pytest.fixture
-def own_bundle(bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle, where the conversion would replace it."""
-    copy = tmp_path / "bundles" / "mnist_cnn"
-    shutil.copytree(bundle, copy)
-    return copy
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,22 +29,6 @@ from runtime.samples import Samples, load_samples, save_samples
 
 REQUEST = ("-m", "convert", "--int8", "--max-drop", "0.015")
 MADE = ["tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8"]
-
-
-@pytest.fixture
-def own_run(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may change."""
-    copy = tmp_path / "runs" / "mnist_cnn" / "001"
-    shutil.copytree(run, copy)
-    return copy
-
-
-@pytest.fixture
-def own_bundle(bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle that REQUEST made of the run."""
-    copy = tmp_path / "bundles" / "mnist_cnn"
-    shutil.copytree(bundle, copy)
-    return copy
 
 
 @pytest.fixture
