@@ -45,10 +45,11 @@ floors: venv ## train every recipe in full and check the accuracy it promises (a
 ci: ## what CI runs: make test, the slow tests, the demo
 	bash scripts/ci.sh
 
-devices: venv ## prove the bundles on emulated ARM, other kernels and TFLM: ends with a table
+devices: venv ## prove the bundles on emulated ARM, other kernels, Android's library and TFLM: ends with a table
+	-@bash scripts/android/setup.sh
 	$(BIN)/python -m scripts.devices.table --write
 
-device-test: venv ## two small bundles on emulated ARM, and damage found there
+device-test: venv ## two small bundles on every device, and damage found there
 	$(BIN)/python -m pytest -m device tests/device
 
 format: venv ## format and fix what can be fixed

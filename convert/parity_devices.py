@@ -45,11 +45,12 @@ def device_rows(
         write_bundle(bundle, dict(files))
         outputs = Bundle.open(bundle).manifest.outputs.values()
         decides = any(one.task in ("classification", "binary") for one in outputs)
-        save_samples(data, Samples(samples.take(range(min(_SAMPLES, len(samples)))).inputs))
+        save_samples(data, samples.take(range(min(_SAMPLES, len(samples)))))
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "scripts.devices.table", str(bundle)),
-                *("--data", str(data), "--samples", str(_SAMPLES), "--json"),
+                *("--data", str(data), "--samples", str(_SAMPLES), "--seconds", "10"),
+                *("--no-damage", "--json"),
             ],
             cwd=_ROOT,
             capture_output=True,

@@ -6,6 +6,7 @@ everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "decide",
     "decode",
     "evaluate",
+    "evaluate_all",
     "psnr",
 ]
 
@@ -127,6 +129,13 @@ def check_targets(spec: OutputSpec, targets: Array, classes: int | None = None) 
     if len(bad):
         raise InvalidDataError(f"The target of sample {bad[0]} is not finite.")
     return values
+
+
+def evaluate_all(
+    specs: Mapping[str, OutputSpec], values: Mapping[str, Floats], targets: Mapping[str, Array]
+) -> dict[str, dict[str, float]]:
+    """Score every output of a model, each as ``evaluate`` does; output name -> metrics."""
+    return {name: evaluate(spec, values[name], targets[name]) for name, spec in specs.items()}
 
 
 def evaluate(spec: OutputSpec, outputs: Floats, targets: Array) -> dict[str, float]:

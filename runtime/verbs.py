@@ -20,8 +20,7 @@ from runtime.manifest import Manifest
 from runtime.predictor import Predictor
 from runtime.samples import load_samples
 from runtime.selftest import selftest as run_selftest
-from runtime.tasks import METRIC, Decoded
-from runtime.tasks import evaluate as score
+from runtime.tasks import METRIC, Decoded, evaluate_all
 
 __all__ = ["bench", "evaluate", "info", "predict", "selftest", "verify"]
 
@@ -198,10 +197,7 @@ def evaluate(options: argparse.Namespace) -> int:
         "runtime": f"{backend.runtime} {backend.version}",
         "samples": len(samples),
         "seconds": round(seconds, 3),
-        "metrics": {
-            name: score(spec, values[name], samples.targets[name])
-            for name, spec in manifest.outputs.items()
-        },
+        "metrics": evaluate_all(manifest.outputs, values, samples.targets),
     }
     if options.json:
         print_json(result)

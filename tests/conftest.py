@@ -99,3 +99,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
         )
 
     return _once(tmp_path_factory, "bundle", make) / "bundles" / "mnist_cnn"
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of text_lstm on the real reviews, made small, and its bundle. Read-only: copy them."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        small = ("length=40", "units=32", "embedding=32")
+        options = [word for setting in small for word in ("--set", setting)]
+        for arguments in (
+            ("train", "text_lstm", "--epochs", "3", "--learning-rate", "0.004", *options),
+            ("convert", "--int8", "--max-drop", "0.1"),
+        ):
+            _succeed(python("-m", *arguments, cwd=folder))
+
+    folder = _once(tmp_path_factory, "texts", make)
+    return folder / "runs" / "text_lstm" / "001", folder / "bundles" / "text_lstm"

@@ -19,10 +19,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from toolchain import CACHE, FRAMEWORK, MIN_API, TARGET_API, missing, path
-from verify_apk import verify
-
 from convert.to_android import export_assets
+from runtime.console import guarded
+from runtime.errors import EdgewardError, UsageError
+from runtime.files import sha256_file
+from scripts.android.toolchain import CACHE, FRAMEWORK, MAVEN, MIN_API, TARGET_API, absent, path
+from scripts.android.verify_apk import verify
+
+__all__ = ["build", "classes_recipe", "compile_classes", "run", "sign"]
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "android_demo" / "app" / "src" / "main"
@@ -35,15 +39,26 @@ PASSWORD = "throwaway"
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """Run a program; its output is shown when it fails."""
+    """Run a program.
+
+    Raises:
+        EdgewardError: It failed; with its output.
+    """
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=cwd
     )
     if done.returncode:
-        raise SystemExit(
-            f"{' '.join(map(str, command[:4]))} ... failed\n{done.stdout}{done.stderr}"
+        raise EdgewardError(
+            f"{' '.join(map(str, command[:4]))} ... failed.",
+            received=f"{done.stdout}{done.stderr}"[-3000:],
         )
     return done.stdout
+
+
+def classes_recipe() -> list[str]:
+    """Return the hashes of what the classes are compiled from, to tell when to do it again."""
+    files = [Path(__file__), API_CHECK, *sorted((MAIN / "java").rglob("*.java"))]
+    return [*map(sha256_file, files), *(file.sha256 for file in MAVEN.values())]
 
 
 def compile_classes(work: Path) -> Path:
@@ -103,32 +118,50 @@ def sign(aligned: Path, out: Path) -> None:
         "--out", out, aligned)  # fmt: skip
 
 
-def build(bundles: list[Path], out: Path) -> Path:
-    """Build an APK with these bundles in it."""
+def build(bundles: list[Path], out: Path, classes: Path | None = None) -> Path:
+    """Build an APK with these bundles in it.
+
+    Args:
+        bundles: Their folders.
+        out: The file to write.
+        classes: What ``compile_classes`` gave; None compiles.
+
+    Raises:
+        EdgewardError: A tool failed.
+        InvalidBundleError: A bundle is damaged.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for bundle in bundles:
             export_assets(bundle, work / "assets")
-        compile_classes(work)
+        if classes is None:
+            compile_classes(work)
+        else:
+            shutil.copyfile(classes, work / "classes.dex")
         aligned = package(work, work / "assets")
         sign(aligned, out)
         shutil.copyfile(aligned, out.with_suffix(".unsigned"))
     return out
 
 
-def main() -> None:
+def main() -> int:
     """Build, verify and say what was seen."""
     parser = argparse.ArgumentParser(description="Build the Android package.")
     parser.add_argument("bundle", nargs="+", type=Path)
     default = ROOT / "android_demo" / "build" / "edgeward.apk"
     parser.add_argument("--out", type=Path, default=default)
     arguments = parser.parse_args()
-    if missing():
-        raise SystemExit(f"missing: {', '.join(missing())}: bash scripts/android/setup.sh")
+    if absent():
+        raise UsageError(
+            "The Android tools are missing.",
+            received=f"no {', '.join(absent())}",
+            fix="bash scripts/android/setup.sh",
+        )
     build(arguments.bundle, arguments.out)
     for line in verify(arguments.out):
         print(line)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("build_apk", main))

@@ -26,6 +26,8 @@ __all__ = [
     "MIN_API",
     "TARGET_API",
     "TFLITE",
+    "absent",
+    "cached",
     "fetch",
     "missing",
     "path",
@@ -116,6 +118,11 @@ def cached(name: str) -> bool:
     """Tell whether a file of MAVEN is in the cache and is what it should be."""
     file = CACHE / name
     return file.is_file() and _sha256(file) == MAVEN[name].sha256
+
+
+def absent() -> list[str]:
+    """Return everything that a package cannot be built without and that is not here."""
+    return missing() + [name for name in MAVEN if not cached(name)]
 
 
 def path(name: str) -> Path:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from runtime.errors import EdgewardError
 from runtime.files import write_atomic
-from scripts.devices.proof import Row
+from runtime.tasks import METRIC
+from scripts.devices.damage import Noticed
+from scripts.devices.proof import Metrics, Row
 
-__all__ = ["PAGE", "as_text", "write_page"]
+__all__ = ["PAGE", "as_text", "damage_as_text", "score", "write_page"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 BEGIN, END = "<!-- table: made by make devices -->", "<!-- end of the table -->"
@@ -21,11 +23,46 @@ def as_text(row: Row) -> str:
     if row.passed is None:
         return f"{head} not held: {_one_line(row.reason)}"
     reason = "" if row.passed else f"  {_one_line(row.reason)}"
-    return (
-        f"{head} {row.verdict:16} {row.differing:>6} of {row.values:>6} differ, "
-        f"{row.lsb} LSB (allowed {row.artifact.max_lsb}), {row.flips} flips, "
-        f"{_time(row.seconds)}{reason}"
-    )
+    measured = [
+        f"{row.differing:>6} of {row.values:>6} differ",
+        f"{row.lsb} LSB (allowed {row.artifact.max_lsb})",
+        f"{row.flips} flips",
+        *_extras(row),
+    ]
+    return f"{head} {row.verdict:16} {', '.join(measured)}{reason}"
+
+
+def damage_as_text(rows: Sequence[Noticed]) -> list[str]:
+    """Return one line for each device, and one for each damage that it did not notice."""
+    lines = []
+    for device in dict.fromkeys(row.device for row in rows):
+        here = [row for row in rows if row.device == device]
+        lines.append(f"{here[0].bundle:14} damage noticed: {_count(here):>8}  {device}")
+        lines += [
+            f"    not noticed: {row.damage}, {row.artifact}: {_one_line(row.said)}"
+            for row in here
+            if not row.passed
+        ]
+    return lines
+
+
+def _count(rows: Sequence[Noticed]) -> str:
+    return f"{sum(row.passed for row in rows)} of {len(rows)}"
+
+
+def score(metrics: Metrics) -> str:
+    """Return the judged metric of each output in words; empty without any."""
+    words = []
+    for values in metrics.values():
+        name = next(name for name in METRIC.values() if name in values)
+        form = {"accuracy": "{:.1%}", "psnr": "{:.1f} dB"}.get(name, f"{name} {{:.4g}}")
+        words.append(form.format(values[name]).replace("%", " %"))
+    return ", ".join(words)
+
+
+def _extras(row: Row) -> list[str]:
+    time = _time(row.seconds) if row.seconds else ""
+    return [word for word in (score(row.metrics), time) if word]
 
 
 def _one_line(text: str) -> str:
@@ -36,8 +73,13 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:,.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:,.1f} ms"
 
 
-def write_page(rows: Sequence[Row], samples: int) -> None:
+def write_page(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> None:
     """Replace what is between the markers in docs/devices.md.
+
+    Args:
+        rows: What was run.
+        damage: What was damaged.
+        samples: Samples asked for.
 
     Raises:
         EdgewardError: The markers are not there.
@@ -46,16 +88,16 @@ def write_page(rows: Sequence[Row], samples: int) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise EdgewardError(f"{PAGE.name} has lost its markers.", expected=f"{BEGIN} ... {END}")
-    text = f"{before}{BEGIN}\n\n{_tables(rows, samples)}\n{END}{after}"
+    text = f"{before}{BEGIN}\n\n{_tables(rows, damage, samples)}\n{END}{after}"
     write_atomic(PAGE, text.encode())
 
 
-def _tables(rows: Sequence[Row], samples: int) -> str:
+def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> str:
     judged = [row for row in rows if row.passed is not None]
     passed = sum(bool(row.passed) for row in judged)
     lines = [
-        f"{passed} of {len(judged)} proofs passed, {samples} samples of the test split each, fewer "
-        "where a device took longer than 10 seconds for them.",
+        f"{passed} of {len(judged)} proofs passed, and {sum(d.passed for d in damage)} of "
+        f"{len(damage)} damages were noticed. {_sizes(rows, samples)}",
         "",
     ]
     for bundle in dict.fromkeys(row.bundle for row in rows):
@@ -63,7 +105,27 @@ def _tables(rows: Sequence[Row], samples: int) -> str:
             here = [r for r in rows if r.bundle == bundle and r.artifact.format == format_]
             if here:
                 lines += [f"**{bundle}, {format_}**", "", *_matrix(here), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_damage_matrix(damage), ""] if damage else lines)
+
+
+def _sizes(rows: Sequence[Row], samples: int) -> str:
+    fewer = {row.bundle: row.samples for row in rows if 0 < row.samples < samples}
+    words = [f"{name} {count}" for name, count in fewer.items()]
+    but = f" ({', '.join(words)}: that is all its test split has)" if words else ""
+    return f"{samples} samples of the test split each{but}."
+
+
+def _damage_matrix(damage: Sequence[Noticed]) -> list[str]:
+    bundles = list(dict.fromkeys(row.bundle for row in damage))
+    lines = ["**Damage noticed**", "", f"| device | {' | '.join(bundles)} |"]
+    lines.append("|---" * (len(bundles) + 1) + "|")
+    for device in dict.fromkeys(row.device for row in damage):
+        cells = []
+        for bundle in bundles:
+            here = [row for row in damage if (row.device, row.bundle) == (device, bundle)]
+            cells.append(_count(here) if here else "")
+        lines.append(f"| {device} | {' | '.join(cells)} |")
+    return lines
 
 
 def _matrix(rows: Sequence[Row]) -> list[str]:
@@ -85,4 +147,4 @@ def _cell(row: Row) -> str:
         words = [f"**wrong**: {row.reason}"]
     if row.flips:
         words.append(f"{row.flips} flips")
-    return ", ".join([*words, _time(row.seconds)])
+    return ", ".join([*words, *_extras(row)])

@@ -27,6 +27,7 @@ from runtime.errors import EdgewardError, InvalidBundleError
 from runtime.predictor import BATCH, Runner
 from runtime.samples import load_samples
 from runtime.selftest import check_runner
+from runtime.tasks import evaluate_all
 
 Open = Callable[[Artifact, bytes], Backend]
 
@@ -38,7 +39,7 @@ def probe(
 
     Args:
         bundle: The opened bundle.
-        samples: Raw samples.
+        samples: Raw samples; where they have targets they are scored, as ``evaluate`` does.
         out: Gets ``ARTIFACT/OUTPUT`` -> raw outputs of the first N samples, ``[N, ...]``.
         budget: Seconds for the samples of one artifact; what is left out is left out.
         chosen: Artifacts to run.
@@ -46,13 +47,12 @@ def probe(
     """
     manifest = bundle.manifest
     golden = bundle.golden()
-    inputs = load_samples(samples).named(list(manifest.inputs), list(manifest.outputs)).inputs
+    given = load_samples(samples).named(list(manifest.inputs), list(manifest.outputs))
     arrays: dict[str, Any] = {}
     found: list[dict[str, Any]] = []
     for artifact in chosen:
-        data = bundle.artifact_bytes(artifact)
         try:
-            backend = load(artifact, data)
+            backend = load(artifact, bundle.artifact_bytes(artifact))
             runner = Runner(
                 artifact, backend, manifest.inputs, manifest.outputs, bundle.vocabularies()
             )
@@ -60,7 +60,8 @@ def probe(
             if reference is None:
                 raise InvalidBundleError(f"golden.json has no outputs for {artifact.id}.")
             check = check_runner(runner, golden, reference)
-            outputs, seconds = _within(budget, runner, inputs)
+            outputs, seconds = _within(budget, runner, given.inputs)
+            metrics = _scored(runner, outputs, given.targets)
         except EdgewardError as error:
             found.append({"artifact": artifact.id, "error": str(error)})
             continue
@@ -71,6 +72,7 @@ def probe(
                 "runtime": f"{backend.runtime} {backend.version}",
                 "seconds": seconds,
                 "check": asdict(check),
+                "metrics": metrics,
             }
         )
     np.savez(out, **arrays)
@@ -91,6 +93,16 @@ def _within(
         seconds = time.perf_counter() - started
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return outputs, seconds / done
+
+
+def _scored(
+    runner: Runner, outputs: Mapping[str, Array], targets: Mapping[str, Array]
+) -> dict[str, dict[str, float]]:
+    if set(targets) != set(runner.outputs):
+        return {}
+    count = len(next(iter(outputs.values())))
+    first = {name: column[:count] for name, column in targets.items()}
+    return evaluate_all(runner.outputs, runner.values(outputs), first)
 
 
 def main() -> int:

@@ -55,7 +55,7 @@ class Root:
         shared: Distributions that all of them need.
         packages: Debian packages beside Python.
         libraries: Folders for LD_LIBRARY_PATH, inside the root.
-        cpuinfo: Text of ``/proc/cpuinfo``, or empty for the host's.
+        files: Path -> text of files that programs read instead of the host's.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Root:
     shared: Sequence[str] = ()
     packages: Sequence[str] = ()
     libraries: Sequence[str] = field(default=())
-    cpuinfo: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, root: Path, qemu: Path) -> list[str]:
         """Return the words that start Python in this root."""
@@ -92,7 +92,12 @@ ROOTS: dict[str, Root] = {
             "onnx": "onnxruntime",
         },
         shared=("numpy",),
-        cpuinfo=CPUINFO,
+        files={
+            "proc/cpuinfo": CPUINFO,
+            # As many processors as are in there: Android's TFLite crashes on any difference.
+            "sys/devices/system/cpu/possible": "0\n",
+            "sys/devices/system/cpu/present": "0\n",
+        },
     ),
     # There is neither a LiteRT nor a numpy wheel for armv7; Debian has numpy.
     "armv7": Root(
@@ -137,9 +142,9 @@ def ready(name: str) -> tuple[Root, Path, Path]:
             (folder / "site" / part).mkdir(parents=True)
             if requirements:
                 wheels_for(root.machine, requirements, folder / "site" / part)
-        if root.cpuinfo:
-            (folder / "proc").mkdir()
-            (folder / "proc" / "cpuinfo").write_text(root.cpuinfo)
+        for name, text in root.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="ascii")
         for backend in root.runtimes:
             _check(root, folder, qemu, backend)
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from java_cases import Java, compile_logic, need_java
+from support import REPOSITORY
+
+# ``scripts`` is no package that is installed; ``python -m pytest`` finds it, ``pytest`` does not.
+sys.path.insert(0, str(REPOSITORY))
+from java_cases import need_java
+
+from scripts.android.jvm import Java, compile_logic
 
 
 @pytest.fixture(scope="session")

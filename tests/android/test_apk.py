@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -10,28 +9,18 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from java_cases import need_java
 from support import REPOSITORY
 
+from scripts.android import build_apk, toolchain
+
 SCRIPTS = REPOSITORY / "scripts" / "android"
 DEMO = REPOSITORY / "android_demo"
 
 
-@pytest.fixture(scope="session")
-def toolchain() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("toolchain", SCRIPTS / "toolchain.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["toolchain"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_gradle_and_the_script_build_the_same_app(toolchain: ModuleType) -> None:
+def test_gradle_and_the_script_build_the_same_app() -> None:
     gradle = (DEMO / "app" / "build.gradle").read_text()
     assert re.findall(r"minSdk (\d+)", gradle) == [str(toolchain.MIN_API)]
     assert re.findall(r"targetSdk (\d+)", gradle) == [str(toolchain.TARGET_API)]
@@ -56,14 +45,12 @@ def test_the_logic_knows_nothing_of_android_nor_of_the_interpreter() -> None:
 
 
 @pytest.fixture(scope="session")
-def apks(
-    toolchain: ModuleType, bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Path]:
+def apks(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same APK, built twice."""
     need_java()
-    absent = toolchain.missing() + [f for f in toolchain.MAVEN if not toolchain.cached(f)]
-    if absent:
-        pytest.skip(f"{', '.join(absent)} missing: bash scripts/android/setup.sh installs them")
+    if toolchain.absent():
+        names = ", ".join(toolchain.absent())
+        pytest.skip(f"{names} missing: bash scripts/android/setup.sh installs them")
     folder = tmp_path_factory.mktemp("apk")
     paths = [folder / str(i) / "edgeward.apk" for i in range(2)]
     for path in paths:
@@ -103,11 +90,6 @@ def flip(apk: Path, name: str) -> None:
 
 def repack(apk: Path, work: Path, change: Callable[[str, bytes], bytes], stored: bool) -> None:
     """Write the APK anew, as somebody who tampers with it would, and sign it again."""
-    sys.path[:0] = [str(SCRIPTS)]
-    try:
-        import build_apk
-    finally:
-        del sys.path[0]
     fresh, aligned = work / "fresh.apk", work / "aligned.apk"
     with zipfile.ZipFile(apk) as old, zipfile.ZipFile(fresh, "w") as new:
         for info in old.infolist():
@@ -144,9 +126,7 @@ def test_damage_to_the_package_is_found(apks: list[Path], tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_what_android_7_lacks_is_found(
-    toolchain: ModuleType, apks: list[Path], tmp_path: Path
-) -> None:
+def test_what_android_7_lacks_is_found(apks: list[Path], tmp_path: Path) -> None:
     for name, body in {"Old": "new java.util.ArrayList<String>()",
                        "New": "java.util.Base64.getDecoder()"}.items():  # fmt: skip
         source = tmp_path / name / f"{name}.java"

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from java_cases import Java, array, array_json, text_json
-from recording import Change, Outputs, Recorder, opening, play, same
 from support import SUBSET
 
 from convert.to_android import export_assets
@@ -18,11 +16,23 @@ from runtime.arrays import Array
 from runtime.artifact import Artifact, Drift, TensorSpec
 from runtime.bundle import Bundle
 from runtime.errors import EdgewardError
-from runtime.files import render_sums, sha256_bytes, sha256_file
+from runtime.files import sha256_bytes
 from runtime.golden import Expected, Golden
 from runtime.manifest import Manifest, Source
 from runtime.predictor import Predictor, Runner
 from runtime.specs import OutputSpec
+from scripts.android.compare import compare
+from scripts.android.damage import seal
+from scripts.android.jvm import Java, array, text_json
+from scripts.android.recording import (
+    Change,
+    Outputs,
+    Recorder,
+    answering,
+    opening,
+    play,
+    same_checks,
+)
 from train.recipes.text_lstm import text_input
 
 # ---- changes of what the interpreter gives
@@ -80,39 +90,40 @@ def test_verdicts_are_pythons_whatever_the_interpreter_gives(
     cases, wanted = [], []
     for name, change in CHANGES.items():
         record = tmp_path / f"{name}.json"
-        wanted.append(play(opened, record, change))
+        wanted.append(play(opened, record, change).checks)
         cases.append(opening(opened, record))
     answers = java.answers(cases)
     assert [
-        name for name, a, w in zip(CHANGES, answers, wanted, strict=True) if not same(a, w)
+        name for name, a, w in zip(CHANGES, answers, wanted, strict=True) if not same_checks(a, w)
     ] == []
-    verdicts = {check["verdict"] for checks in wanted for check in checks.values()}
+    verdicts = {check.verdict for checks in wanted for check in checks.values()}
     assert verdicts == {"exact", "within tolerance", "wrong"}
-    assert all(
-        check["verdict"] == "wrong" for check in wanted[list(CHANGES).index("swap")].values()
-    )
+    assert all(check.verdict == "wrong" for check in wanted[list(CHANGES).index("swap")].values())
 
 
 def test_three_hundred_digits_get_pythons_answers(
     java: Java, opened: Bundle, tmp_path: Path
 ) -> None:
     with np.load(SUBSET, allow_pickle=False) as data:
-        digits = [np.ascontiguousarray(d[..., None]) for d in data["x_test"][:300]]
+        digits = [{"image": np.ascontiguousarray(d[..., None])} for d in data["x_test"][:300]]
     record = tmp_path / "record.json"
-    play(opened, record, samples=tuple(digits))
-    cases = [opening(opened, record)]
-    cases += [{"op": "answer", "raw": array_json(digit)} for digit in digits]
+    played = play(opened, record, samples=digits)
+    cases = [opening(opened, record), *map(answering, digits)]
     answers = java.answers(cases)[1:]
+    found = compare(answers, played.answers)
+    assert found.none
+    assert found.values == 3000
     predictor = Predictor.open(opened)
-    for digit, answer in zip(digits, answers, strict=True):
+    for digit, answer, played_one in zip(digits, answers, played.answers, strict=True):
+        # What was recorded is what a user of the runtime gets.
         wanted = predictor.predict(digit)
-        assert array(answer).tobytes() == np.asarray(wanted.values, np.float32).tobytes()
-        got = (answer["index"], answer["label"], answer["score"])
-        assert got == (wanted.index, wanted.label, wanted.score)
+        assert played_one.outputs["digit"].values.tobytes() == wanted.values.tobytes()
         assert answer["lines"][0] == f"digit: {wanted.label}"
-    # The twin: an app whose tensors are not Python's gets no answer at all.
-    stranger = {"op": "answer", "raw": array_json(255 - digits[0])}
+    # The twins: an app whose tensors are not Python's gets no answer at all, and with those of
+    # another sample it is found as well.
+    stranger = answering({"image": 255 - digits[0]["image"]})
     assert "Python never gave" in java.answers([cases[0], stranger])[1]["message"]
+    assert compare(answers[1:], played.answers[:-1]).tensors > 250
 
 
 # ---- texts
@@ -153,7 +164,7 @@ def text_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     manifest = Manifest(
         "texts", 1, {}, Source("r", "0" * 64, "0" * 64), artifact.id, inputs, outputs, (artifact,)
     )
-    recorder = Recorder(sum_of_ids, lambda outputs: outputs)
+    recorder = Recorder(sum_of_ids)
     runner = Runner(artifact, recorder, inputs, outputs, {"vocabulary.txt": vocabulary})
     given = np.concatenate([runner.invoke({"text": text})["label"] for text in texts])
     golden = Golden(
@@ -177,33 +188,18 @@ def test_a_text_bundle_gets_pythons_verdict_and_answers(
         "日本\u3000naïve",
         "a\x00b the\x1ffilm",
     ]
-    checks = play(text_bundle, record, samples=tuple(texts), answer=sum_of_ids)
-    assert checks["tflite-int8"]["verdict"] == "exact"
-    cases = [opening(text_bundle, record)]
-    cases += [{"op": "answer", "raw": text_json(text.encode())} for text in texts]
-    answers = java.answers(cases)
-    assert same(answers[0], checks)
-    backend = Recorder(sum_of_ids, lambda outputs: outputs)
-    runner = Runner(
-        text_bundle.manifest.artifacts[0], backend, text_bundle.manifest.inputs,
-        text_bundle.manifest.outputs, text_bundle.vocabularies(),
-    )  # fmt: skip
-    predictor = Predictor(text_bundle, runner)
-    for text, answer in zip(texts, answers[1:], strict=True):
-        wanted = predictor.predict(text)
-        assert (answer["index"], answer["label"]) == (wanted.index, wanted.label)
-        assert answer["score"] == wanted.score
+    samples = [{"text": text.encode()} for text in texts]
+    played = play(text_bundle, record, samples=samples, interpreter=sum_of_ids)
+    assert played.checks["tflite-int8"].verdict == "exact"
+    answers = java.answers([opening(text_bundle, record), *map(answering, samples)])
+    assert same_checks(answers[0], played.checks)
+    assert compare(answers[1:], played.answers).none
     for name, change in {"one off": shift(1), "two off": shift(2), "far": shift(60)}.items():
-        checks = play(text_bundle, record, change, answer=sum_of_ids)
-        assert same(java.answers([opening(text_bundle, record)])[0], checks), name
+        checks = play(text_bundle, record, change, interpreter=sum_of_ids).checks
+        assert same_checks(java.answers([opening(text_bundle, record)])[0], checks), name
 
 
 # ---- damage
-
-
-def reseal(folder: Path) -> None:
-    names = [path for path in folder.iterdir() if path.name != "SHA256SUMS"]
-    (folder / "SHA256SUMS").write_bytes(render_sums({p.name: sha256_file(p) for p in names}))
 
 
 def test_a_damaged_golden_vector_is_called_wrong(
@@ -217,11 +213,11 @@ def test_a_damaged_golden_vector_is_called_wrong(
             label = entry.outputs["digit"]
             label[0] = np.roll(label[0], 1)
     (folder / "golden.json").write_bytes(golden.to_bytes())
-    reseal(folder)
+    seal(folder)
     damaged, record = Bundle.open(folder), tmp_path / "record.json"
-    checks = play(damaged, record)
+    checks = play(damaged, record).checks
     answer = java.answers([opening(damaged, record)])[0]
-    assert same(answer, checks)
+    assert same_checks(answer, checks)
     assert answer["tflite-int8"]["verdict"] == "wrong"
     play(opened, record)
     assert java.answers([opening(opened, record)])[0]["tflite-int8"]["verdict"] != "wrong"
@@ -246,7 +242,7 @@ def test_any_damaged_byte_is_found_before_anything_is_read(
     (tmp_path / "extra" / "more.txt").write_text("more")
     (tmp_path / "missing" / "labels.txt").unlink()
     (tmp_path / "resealed" / "tflite-int8.tflite").write_bytes(b"another model")
-    reseal(tmp_path / "resealed")
+    seal(tmp_path / "resealed")
     answers = java.answers({"op": "bundle", "folder": str(folder)} for folder in folders)
     assert answers[0] == {"name": opened.manifest.name}
     for folder, answer in zip(folders[1:], answers[1:], strict=True):

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from java_cases import Java, compile_wrong, text_json
+from java_cases import compile_wrong
 from support import REPOSITORY
 
 from runtime.errors import EdgewardError
 from runtime.files import parse_sums
 from runtime.manifest import Manifest
 from runtime.strict_json import loads
+from scripts.android.jvm import Java, text_json
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from java_cases import Java, array_json, compile_wrong, differing, text_json
+from java_cases import compile_wrong, differing
 from support import REPOSITORY, SUBSET
 
 from runtime.arrays import Array
@@ -16,6 +16,7 @@ from runtime.preprocessing import preprocess
 from runtime.quantization import dequantize, quantize
 from runtime.specs import InputSpec
 from runtime.steps import Affine, Grayscale, Invert, ResizeBilinear, Step
+from scripts.android.jvm import Java, array_json, text_json
 from train.datasets.texts import make_vocabulary
 from train.recipes.mnist_cnn import RECIPE
 from train.recipes.text_lstm import text_input

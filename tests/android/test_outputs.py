@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from java_cases import Java, array, array_json
 
 from runtime.arrays import Array
 from runtime.errors import InvalidDataError
@@ -12,6 +11,8 @@ from runtime.preprocessing import postprocess
 from runtime.specs import OutputSpec
 from runtime.steps import Sigmoid, Softmax, Step
 from runtime.tasks import decode
+from scripts.android.compare import ulps
+from scripts.android.jvm import Java, array, array_json
 
 
 def logits() -> list[Array]:
@@ -21,16 +22,6 @@ def logits() -> list[Array]:
         rng.normal(0, rng.choice([0.1, 3, 40]), (1, sizes[i % 6])).astype(np.float32)
         for i in range(1000)
     ] + [np.float32([[-200, 0, 200, -88.8, 88.8, 88.7, -103.9, -104.1]])]
-
-
-def ulps(a: Array, b: Array) -> int:
-    """Return the largest distance of two float32 arrays >= 0 in units of the last place.
-
-    Denormal numbers count as 0: numpy's own exp is coarse there.
-    """
-    bits = [np.where(v < 2.0**-126, 0, v.view(np.int32).astype(np.int64)) for v in (a, b)]
-    both = (bits[0] > 0) & (bits[1] > 0)
-    return int(np.abs(bits[0] - bits[1])[both].max(initial=0))
 
 
 @pytest.mark.parametrize(

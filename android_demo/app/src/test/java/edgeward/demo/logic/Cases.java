@@ -1,14 +1,16 @@
 package edgeward.demo.logic;
 
+import java.io.BufferedReader;
 import java.io.File;
+import java.io.FileInputStream;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * Answers the cases of tests/android: one JSON object per line of the file named by the argument,
+ * Answers the cases of scripts/android/jvm.py: one JSON object per line of the file named by the argument,
  * one answer per line on stdout. Python compares the answers with its own, byte for byte.
  */
 public final class Cases {
@@ -22,17 +24,19 @@ public final class Cases {
     public static void main(String[] arguments) throws Exception {
         PrintStream out = new PrintStream(System.out, false, "UTF-8");
         Cases cases = new Cases();
-        String text = new String(FolderFiles.content(new File(arguments[0])), "UTF-8");
-        for (String line : text.split("\n")) {
-            Map<String, Object> answer;
-            try {
-                answer = cases.answer(line);
-            } catch (EdgewardException error) {
-                answer = new HashMap<String, Object>();
-                answer.put("error", error.getClass().getSimpleName());
-                answer.put("message", error.getMessage());
+        FileInputStream file = new FileInputStream(arguments[0]);
+        try (BufferedReader lines = new BufferedReader(new InputStreamReader(file, "UTF-8"))) {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                Map<String, Object> answer;
+                try {
+                    answer = cases.answer(line);
+                } catch (EdgewardException error) {
+                    answer = new HashMap<String, Object>();
+                    answer.put("error", error.getClass().getSimpleName());
+                    answer.put("message", error.getMessage());
+                }
+                out.println(JsonText.of(answer));
             }
-            out.println(JsonText.of(answer));
         }
         out.flush();
     }
@@ -77,16 +81,14 @@ public final class Cases {
             byte[] record = FolderFiles.content(new File((String) given.get("record")));
             Object calls = StrictJson.parse(record, "record", Integer.MAX_VALUE);
             FolderFiles files = new FolderFiles((String) given.get("folder"));
+            demo = null;
             demo = new Demo(files, RecordedModel.loader(calls));
             answer.put("lines", Demo.lines(demo.checks));
             for (SelfTest.Check check : demo.checks) {
                 answer.put(check.artifact, check(check));
             }
         } else if (verb.equals("answer")) {
-            String name = demo.onlyInput();
-            Demo.Answer found = demo.answer(Collections.singletonMap(name, raw(given.get("raw"))));
-            put(answer, found.outputs.values().iterator().next());
-            answer.put("lines", Demo.lines(found));
+            sample(answer, (Map<String, Object>) given.get("sample"));
         } else if (verb.equals("ink")) {
             int width = ((Long) given.get("width")).intValue();
             put(answer, Ink.toRaw(bytes(given.get("bytes")), width, input));
@@ -96,7 +98,26 @@ public final class Cases {
         return answer;
     }
 
-    private static Map<String, Object> check(SelfTest.Check check) {
+    private void sample(Map<String, Object> answer, Map<String, Object> given) {
+        Names.require(demo != null, "bundle", null, "one that was opened");
+        Map<String, Tensor> raws = new HashMap<String, Tensor>();
+        for (Map.Entry<String, Object> entry : given.entrySet()) {
+            raws.put(entry.getKey(), raw(entry.getValue()));
+        }
+        Demo.Answer found = demo.answer(raws);
+        Map<String, Object> outputs = new HashMap<String, Object>();
+        for (Map.Entry<String, Decoded> entry : found.outputs.entrySet()) {
+            Map<String, Object> output = new HashMap<String, Object>();
+            put(output, entry.getValue());
+            outputs.put(entry.getKey(), output);
+        }
+        answer.put("handed", RecordedModel.handed);
+        answer.put("outputs", outputs);
+        answer.put("lines", Demo.lines(found));
+        answer.put("nanos", found.totalNanos - found.modelNanos);
+    }
+
+    static Map<String, Object> check(SelfTest.Check check) {
         Map<String, Object> result = new HashMap<String, Object>();
         result.put("verdict", check.verdict);
         result.put("compared_with", check.comparedWith);
@@ -130,7 +151,7 @@ public final class Cases {
     }
 
     /** A text is base64 of its bytes, which need not be UTF-8 nor any; the rest are tensors. */
-    private static Tensor raw(Object json) {
+    static Tensor raw(Object json) {
         return json instanceof String ? Tensor.text(bytes(json)) : Golden.tensor(json, "raw");
     }
 
