@@ -24,12 +24,26 @@ class Attempt:
         artifact: Id of what is made.
         settings: How it is quantised.
         tuned: Whether it is made from the fine-tuned model.
+        number: Its place among the attempts for one artifact, from 1.
     """
 
     name: str
     artifact: str
     settings: Settings = DEFAULT
     tuned: bool = False
+    number: int = 1
+
+    @property
+    def label(self) -> str:
+        """What a user is told that is made; ``name`` is for files and events.
+
+        >>> Attempt("tflite-int8.calibration.1", "tflite-int8", Settings("mse"), number=2).label
+        'tflite-int8, attempt 2: mse ranges from all calibration samples'
+        """
+        how = self.describe()
+        # What is not calibrated can be made in one way only, which its id says.
+        one_way = how == self.artifact.partition("-")[2]
+        return self.artifact if one_way else f"{self.artifact}, attempt {self.number}: {how}"
 
     def file(self, folder: Path) -> Path:
         """Return where the file of this attempt is."""

@@ -11,8 +11,8 @@ import numpy as np
 from convert.leakage import find_leakage
 from convert.source import Source
 from convert.suspicion import suspect_channels, suspect_classes, suspect_input
+from convert.usable import check_samples
 from runtime.arrays import Array, Column
-from runtime.errors import InvalidDataError
 from runtime.preprocessing import preprocess_batch
 from runtime.samples import Samples
 
@@ -27,27 +27,20 @@ _ENOUGH_NUMBERS = 5 * 10**7
 
 
 def choose_calibration(source: Source, count: int = DEFAULT_COUNT) -> Samples:
-    """Return the first ``count`` calibration samples, each one checked.
+    """Return the first ``count`` calibration samples; all that there are have been checked.
 
     Raises:
         InvalidDataError: A sample with a value that is not finite, a wrong dtype or a wrong shape,
             named; or too many of the samples are test samples too.
     """
-    chosen = source.calibration.take(np.arange(min(count, len(source.calibration))))
-    for name, spec in source.inputs.items():
-        try:
-            preprocess_batch(spec, chosen.inputs[name], source.vocabularies)
-        except InvalidDataError as error:
-            raise InvalidDataError(
-                f"The calibration samples ({source.calibration_name}, input {name!r}) cannot be "
-                f"used: {error.message}",
-                received=error.received,
-                expected=error.expected,
-                fix="calibrate on raw samples of the training split, as python -m train writes "
-                "them",
-            ) from None
+    # All of them, although ``count`` calibrate now: repair may calibrate with more.
+    check_samples(
+        *(source, Samples(source.calibration.inputs)),
+        f"calibration samples ({source.calibration_name})",
+        fix="calibrate on raw samples of the training split, as python -m train writes them",
+    )
     find_leakage(source)
-    return chosen
+    return source.calibration.take(np.arange(min(count, len(source.calibration))))
 
 
 def suspicions(source: Source, chosen: Samples) -> list[str]:

@@ -157,7 +157,8 @@ def _follow(
 
 
 def _place(event: dict[str, Any]) -> str:
-    return f"{event['stage']} {event['artifact']}" if "artifact" in event else str(event["stage"])
+    what = event.get("label", event.get("artifact"))
+    return str(event["stage"]) if what is None else f"{event['stage']} {what}"
 
 
 def _how(code: int) -> str:

@@ -48,6 +48,11 @@ def _run(options: argparse.Namespace) -> int:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     with _Progress() as progress:
         try:
+            if options.android is not None:
+                from convert.source import source_name
+                from convert.to_android import check_assets
+
+                check_assets(options.android, source_name(options.source))
             report = convert(
                 options.source,
                 variants=variants,

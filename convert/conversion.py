@@ -78,21 +78,21 @@ def convert_all(
     result = Conversion()
     deadline = time.monotonic() + timeout
     left = list(ids)
-    current = ""
+    current = label = ""
 
     def on_event(event: dict[str, Any]) -> None:
-        nonlocal current
+        nonlocal current, label
         if "made" in event:
             result.made[event["made"]] = event["stateful"]
-            progress(f"made {event['made']}: {event['size']:,} bytes")
+            progress(f"made {_said(event, 'made')}: {event['size']:,} bytes")
         elif "failed" in event:
             parts = [event["message"], event["received"] or ""]
             result.missing[event["failed"]] = " ".join(filter(None, parts))
-            progress(f"not made: {event['failed']}")
+            progress(f"not made: {_said(event, 'failed')}")
         elif "note" in event:
             result.notes.append(event["note"])
         elif event.get("stage") == "convert":
-            current = event["artifact"]
+            current, label = event["artifact"], _said(event, "artifact")
         elif event.get("stage") is not None:
             progress(str(event["stage"]))
 
@@ -118,10 +118,15 @@ def convert_all(
                 return result
             # The others may be fine: a worker of their own begins after the one that crashed.
             result.missing[current] = f"{error.message} {error.received or ''}".strip()
-            progress(f"not made: {current}, the converter crashed")
+            progress(f"not made: {label}, the converter crashed")
             left = left[left.index(current) + 1 :]
             if not left:
                 return result
+
+
+def _said(event: dict[str, Any], key: str) -> str:
+    """Return what a user is told that an event is about: attempts of repair have inner names."""
+    return str(event.get("label", event[key]))
 
 
 def _job(

@@ -133,6 +133,7 @@ def stands_for(artifact_id: str, other: str) -> bool:
 
 
 def _attempt(
-    artifact_id: str, settings: Settings, rung: str, number: int, *, tuned: bool = False
+    artifact_id: str, settings: Settings, rung: str, index: int, *, tuned: bool = False
 ) -> Attempt:
-    return Attempt(f"{artifact_id}.{rung}.{number}", artifact_id, settings, tuned)
+    name = f"{artifact_id}.{rung}.{index}"
+    return Attempt(name, artifact_id, settings, tuned, number=index + 1)

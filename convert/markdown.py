@@ -10,6 +10,7 @@ from convert.units import Shown, show, show_time
 from runtime.errors import EdgewardError
 
 if TYPE_CHECKING:
+    from convert.parity_row import ParityRow
     from convert.repair_step import RepairStep
     from convert.report import ArtifactReport, ConversionReport
 
@@ -25,6 +26,11 @@ _COLUMNS = (
     *((name, "--:") for name in ("drop", "within", "budget", "latency here")),
     ("minimum runtime", "---"),
 )
+_PARITY_COLUMNS = (
+    *((name, "---") for name in ("artifact", "runtime or device", "kernels")),
+    *((name, "--:") for name in ("samples", "largest LSB", "differing", "flips")),
+    ("detail", "---"),
+)
 
 
 def to_markdown(report: ConversionReport) -> str:
@@ -34,19 +40,20 @@ def to_markdown(report: ConversionReport) -> str:
         report: Of a conversion that was done or refused.
 
     Returns:
-        One table of the artifacts, why what is missing is missing, and how repair went; ends with
-        a new line.
+        One table of the artifacts, why what is missing is missing, how repair went, and the parity
+        matrix where there is one; ends with a new line.
     """
     parts = [
         f"### edgeward: {escape(report.name)}: {_outcome(report)}",
         _origin(report),
-        _table([row for one in report.artifacts for row in _rows(one, report)]),
+        _table(_COLUMNS, [row for one in report.artifacts for row in _rows(one, report)]),
         "_Within_ is the one-sided 95 % upper bound of the drop; it has to stay within the budget. "
         "Each artifact is shown in the runtime in which it is worst; _latency here_ is one sample "
         "in the fastest, on the machine that converted.",
         _reasons(report),
         _section("Repair", _outcomes(report)),
         _section("Steps of the repair", [_step(step) for step in report.repair], folded=True),
+        _parity(report),
         _section("Not made", [f"`{name}`: {escape(why)}" for name, why in report.not_made.items()]),
         _section("Notes", [escape(note) for note in report.notes], folded=True),
     ]
@@ -131,8 +138,8 @@ def _row(artifact: ArtifactReport, output: str, verdict: str, seen: Shown) -> li
     ]
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    heads, rules = zip(*_COLUMNS, strict=True)
+def _table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+    heads, rules = zip(*columns, strict=True)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows))
 
 
@@ -170,14 +177,42 @@ def _step(step: RepairStep) -> str:
     return text + (" (**taken**)" if step.taken else "")
 
 
+def _parity(report: ConversionReport) -> str:
+    """Return what every runtime and device made of the artifacts: in short, and folded in full."""
+    if not report.parity:
+        return ""
+    ran = [row.max_lsb for row in report.parity if row.max_lsb is not None]
+    brief = [
+        f"largest difference {max(ran, default=0):,} LSB in {len(ran)} of {len(report.parity)} rows"
+        " that ran"
+        "; raw outputs and decisions are compared with the first row of each artifact, those of "
+        "devices with what their row names",
+    ]
+    table = _table(_PARITY_COLUMNS, [_parity_row(row) for row in report.parity])
+    return f"{_section('Parity', brief)}\n\n{_fold('Parity of every row', table)}"
+
+
+def _parity_row(row: ParityRow) -> list[str]:
+    ran = row.max_lsb is not None
+    return [
+        *(f"`{row.artifact}`", escape(row.runtime), escape(row.kernels), f"{row.samples:,}"),
+        f"{row.max_lsb:,}" if ran else "**does not run**",
+        f"{100 * row.differing:.2f} %" if ran else "–",
+        "–" if row.flips is None else f"{row.flips:,}",
+        escape(row.detail),
+    ]
+
+
 def _section(title: str, lines: Sequence[str], *, folded: bool = False) -> str:
     if not lines:
         return ""
     items = "\n".join(f"- {line}" for line in lines)
-    if folded:
-        # The blank line makes GitHub read Markdown again inside of HTML.
-        return f"<details><summary>{title}</summary>\n\n{items}\n\n</details>"
-    return f"#### {title}\n\n{items}"
+    return _fold(title, items) if folded else f"#### {title}\n\n{items}"
+
+
+def _fold(title: str, text: str) -> str:
+    # The blank line makes GitHub read Markdown again inside of HTML.
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def _codes(ids: Sequence[str]) -> str:

@@ -161,6 +161,7 @@ def convert(
         from convert.reproduce import float_values, reproduce
         from convert.target_check import adapt, choose_targets, switches_for
         from convert.unlabelled import open_unlabelled
+        from convert.usable import check_splits
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     ids, missing = plan(variants, formats, everything=everything)
@@ -184,6 +185,7 @@ def convert(
     )
     path = Path(out) / opened.name
     check_target(path)
+    check_splits(opened)
     if distil is not None:
         open_unlabelled(distil, opened)  # an error there comes before minutes of work
     find_leakage(opened)  # an error before anything takes time

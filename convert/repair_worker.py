@@ -1,7 +1,8 @@
 """The child process of repair: ``python -m convert.repair_worker FOLDER FD``.
 
 The same model made again with other settings, and fine-tuned where the plan says so. Events are
-those of ``convert.worker``; an attempt that fails is one event, never the end.
+those of ``convert.worker``, with a ``label`` for people beside the name; an attempt that fails is
+one event, never the end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _work(folder: Path, tell: Any) -> None:
     # A tuning that failed is not done again for the next attempt.
     failed: dict[tuple[bool, bool], EdgewardError] = {}
     for attempt in attempts:
-        tell(stage="convert", artifact=attempt.name)
+        tell(stage="convert", artifact=attempt.name, label=attempt.label)
         settings = attempt.settings
         key = (attempt.tuned, attempt.tuned and settings.equalise)
         try:
@@ -62,12 +63,12 @@ def _work(folder: Path, tell: Any) -> None:
         except EdgewardError as error:
             if key not in makers:
                 failed[key] = error
-            tell(failed=attempt.name, **describe_error(error))
+            tell(failed=attempt.name, label=attempt.label, **describe_error(error))
             continue
         file = attempt.file(folder)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)
-        tell(made=attempt.name, size=len(data), stateful=stateful)
+        tell(made=attempt.name, label=attempt.label, size=len(data), stateful=stateful)
 
 
 def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convert.user_files import model_kind
+from convert.user_files import bundle_name, model_kind
 from runtime.errors import InvalidDataError, InvalidRunError, UsageError
 from runtime.files import sha256_file
 from runtime.golden import MIN_VECTORS
@@ -14,7 +14,7 @@ from runtime.samples import Samples, load_samples
 from runtime.specs import InputSpec, OutputSpec
 from train.run import Run, latest_run
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "source_name"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,23 @@ class Source:
         if self.validation_file is None:
             return None
         return load_samples(self.validation_file).named(list(self.inputs), list(self.outputs))
+
+
+def source_name(source: Path | str | None, runs: Path | str = "runs") -> str:
+    """Return the name of the bundle that a source becomes, without opening its data.
+
+    Args:
+        source: See ``open_source``.
+        runs: Where to look for the latest run.
+
+    Raises:
+        InvalidRunError: There is no such run.
+        InvalidModelError: There is no such model.
+    """
+    if source is not None and model_kind(Path(source)) != "run":
+        return bundle_name(Path(source))
+    run = latest_run(Path(runs)) if source is None else Run.open(source)
+    return run.info.recipe
 
 
 def open_source(

@@ -6,7 +6,9 @@ python -m convert.to_android BUNDLE ASSETS
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +19,39 @@ from runtime.errors import TargetError, UsageError
 from runtime.golden import Golden
 from runtime.manifest import Artifact, Manifest
 
-__all__ = ["BUNDLES", "export_assets", "main"]
+__all__ = ["BUNDLES", "check_assets", "export_assets", "main"]
 
 # The app lists this folder of its assets and opens each bundle in it.
 BUNDLES = "bundles"
+_OPTION = "--android DIR"
+
+
+def check_assets(assets: Path, name: str) -> None:
+    """Check, before minutes of work, that a bundle may be exported; nothing is made for it.
+
+    Args:
+        assets: The app's assets folder, there or not.
+        name: Name of the bundle.
+
+    Raises:
+        UsageError: Something is in the way, or cannot be written to.
+    """
+    target = assets / BUNDLES / name
+    # What is not there yet has to be made in the first folder above that is; a broken link is.
+    there = next(path for path in (target, *target.parents) if os.path.lexists(path))
+    if there == target:
+        check_target(target, _OPTION)
+        return
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UsageError(
+            "The Android assets cannot be written there.",
+            received=f"{there}: {error.strerror}",
+            expected="a folder that can be written to, or that can be made",
+            fix=f"choose another folder, as android_demo/app/src/main/assets: {_OPTION}",
+        ) from None
 
 
 def export_assets(
@@ -72,7 +103,7 @@ def export_assets(
     if (opened.path / "labels.txt").exists():
         files["labels.txt"] = opened.read("labels.txt")
     target = assets / BUNDLES / manifest.name
-    check_target(target)
+    check_target(target, _OPTION)
     write_bundle(target, files)
     return target
 

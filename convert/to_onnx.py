@@ -21,8 +21,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
+from convert.canonical_onnx import canonicalise, renumber
 from convert.lean_onnx import expand_erfc, lean
 from convert.ranges import Histogram
 from convert.settings import DEFAULT, Settings
@@ -58,7 +58,10 @@ def float_graph(loaded: LoadedModel) -> Any:
             "ONNX cannot hold this model.", received=f"{type(error).__name__}: {error}"
         ) from None
     _name_edges(proto, loaded)
-    return lean(proto)
+    slim = lean(proto)
+    canonicalise(slim)
+    renumber(slim)
+    return slim
 
 
 def _name_edges(proto: Any, loaded: LoadedModel) -> None:
@@ -106,9 +109,9 @@ def to_onnx(
         settings: Ranges of the activations.
 
     Returns:
-        An ONNX file. FLOAT16 keeps float32 inputs and outputs. INT8 is QDQ with per-channel int8
-        weights and uint8 activations; its input and output stay float32, as onnxruntime expects.
-        DYNAMIC has int8 weights and quantises activations as they come.
+        An ONNX file, the same bytes each time. FLOAT16 keeps float32 inputs and outputs. INT8 is
+        QDQ with per-channel int8 weights and uint8 activations; its input and output stay float32,
+        as onnxruntime expects. DYNAMIC has int8 weights and quantises activations as they come.
 
     Raises:
         TargetError: The quantiser cannot express the model.
@@ -141,7 +144,9 @@ def to_onnx(
                 f"onnxruntime cannot quantise this model as {variant.id}.",
                 received=f"{type(error).__name__}: {error}",
             ) from None
-        return quantised.read_bytes()
+        result = onnx.load(str(quantised))
+        canonicalise(result)
+        return bytes(result.SerializeToString())
 
 
 def _ranges(prepared: Path, method: str, samples: Mapping[str, Array]) -> dict[str, Any] | None:
@@ -187,7 +192,7 @@ def _halve(proto: Any) -> bytes:
     try:
         half = convert_float_to_float16(copy, keep_io_types=True)
         # It adds its casts at the end; the standard wants each node after those it reads.
-        OnnxModel(half).topological_sort()
+        canonicalise(half)
         onnx.checker.check_model(half)
     except Exception as error:  # it lets errors of every kind through
         raise TargetError(

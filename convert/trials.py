@@ -112,7 +112,7 @@ class Trials:
             why = made.missing.get(attempt.name, "the converter did not get that far")
             self._failed(wanted, attempt, "validation", why)
             return None
-        self._shop.progress(f"repair: measuring {attempt.artifact}, {attempt.describe()}")
+        self._shop.progress(f"repair: measuring {attempt.label}")
         bench = replace(self._chooser, folder=attempt.file(folder).parent)
         try:
             measured = self._measure(attempt, made.made[attempt.name], bench)
@@ -135,7 +135,7 @@ class Trials:
         bench = replace(
             self._shop.bench, folder=folder, source=holdout.judge, values=holdout.values
         )
-        self._shop.progress(f"repair: judging {attempt.artifact}, {attempt.describe()}")
+        self._shop.progress(f"repair: judging {attempt.label}")
         try:
             final = self._measure(attempt, one.measured.artifact.stateful, bench)
         except EdgewardError as error:

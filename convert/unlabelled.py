@@ -8,14 +8,15 @@ import numpy as np
 
 from convert.leakage import sample_digests
 from convert.source import Source
+from convert.usable import check_samples
 from runtime.errors import InvalidDataError
-from runtime.preprocessing import preprocess_batch
 from runtime.samples import Samples, load_samples
 
 __all__ = ["MIN_SAMPLES", "open_unlabelled"]
 
 # Fewer cannot be split into those that teach and those that tell when to stop.
 MIN_SAMPLES = 20
+_FIX = "--distil FILE with raw samples of the training split, as for --calibration"
 
 
 def open_unlabelled(path: Path, source: Source) -> tuple[Samples, list[str]]:
@@ -35,15 +36,14 @@ def open_unlabelled(path: Path, source: Source) -> tuple[Samples, list[str]]:
     loaded = Samples(load_samples(path).inputs)
     try:
         samples = loaded.named(list(source.inputs), [])
-        for name, spec in source.inputs.items():
-            preprocess_batch(spec, samples.inputs[name], source.vocabularies)
     except InvalidDataError as error:
         raise InvalidDataError(
             f"{path.name} cannot be fine-tuned on: {error.message}",
             received=error.received,
             expected=error.expected,
-            fix="--distil FILE with raw samples of the training split, as for --calibration",
+            fix=_FIX,
         ) from None
+    check_samples(source, samples, f"samples to fine-tune on ({path.name})", fix=_FIX)
     judging = set(sample_digests(source.test)) if source.test.targets else set()
     file = source.validation_file
     validation = source.validation() if file is not None and file.exists() else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convert.inspect_model import ModelInput
+from convert.usable import check_column
 from runtime.arrays import Column
 from runtime.errors import InvalidDataError
 from runtime.preprocessing import preprocess_batch
@@ -91,6 +92,7 @@ def check_inputs(
                 expected=f"UTF-8 bytes (uint8) in in/{name} and int64 in in/{name}.offsets",
             )
         try:
+            check_column(spec, column, vocabularies)
             given = preprocess_batch(spec, column, vocabularies)
         except InvalidDataError as error:
             raise InvalidDataError(

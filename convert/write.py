@@ -34,8 +34,12 @@ RENAME_EXCHANGE = 2
 REPORTS = ("report.html", "report.json")
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, option: str = "--out DIR") -> None:
     """Check, before any work, that a bundle may be written to ``path``.
+
+    Args:
+        path: The bundle's folder.
+        option: What names another place, for the message.
 
     Raises:
         UsageError: There is something there that is no bundle, and that replacing it would delete;
@@ -46,7 +50,7 @@ def check_target(path: Path) -> None:
             "The bundle would replace something that is no folder.",
             received=path,
             expected="a bundle, or nothing",
-            fix="name the real folder: --out DIR",
+            fix=f"name the real folder: {option}",
         )
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
@@ -55,7 +59,7 @@ def check_target(path: Path) -> None:
                 "The bundle would replace a folder that is no bundle, and delete what is in it.",
                 received=f"{path} with {', '.join(sorted(names)[:5])}",
                 expected="a bundle, an empty folder, or nothing",
-                fix="choose another folder: --out DIR",
+                fix=f"choose another folder: {option}",
             )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +69,7 @@ def check_target(path: Path) -> None:
         raise UsageError(
             "The bundle cannot be written there.",
             received=f"{path.parent}: {error.strerror}",
-            fix="choose another folder: --out DIR",
+            fix=f"choose another folder: {option}",
         ) from None
 
 

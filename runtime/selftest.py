@@ -142,14 +142,16 @@ def decisions(runner: Runner, name: str, raw: Array) -> Array:
 
 
 def margin_lsb(runner: Runner, name: str, spec: OutputSpec, raw: Array) -> Array:
-    """Return how far each decision is from tipping over, in LSB of the raw output."""
+    """Return how far each decision is from tipping over, in LSB of the raw output: ``[N]``."""
     flat = raw.reshape(len(raw), -1).astype(np.float64)
     unit = _float_unit(flat) if raw.dtype.kind == "f" else 1.0
     if spec.task == "binary" or flat.shape[1] < 2:
         # In the decoded value, the step of one LSB: the scale of the output.
         scale = next(t.scale for t in runner.artifact.outputs if t.name == name)
         decoded = runner.value(name, raw).reshape(len(raw), -1)[:, 0].astype(np.float64)
-        return np.abs(decoded - (spec.threshold or 0.0)) / (scale or unit)
+        # Both rounded as everywhere else: 0.3 of the JSON lies on the other side of a border.
+        threshold = np.float64(np.float32(spec.threshold or 0.0))
+        return np.abs(decoded - threshold) / (np.float64(np.float32(scale)) if scale else unit)
     ordered = np.sort(flat, axis=1)
     return (ordered[:, -1] - ordered[:, -2]) / unit
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support import RunPython
 
+from convert.to_android import check_assets
 from runtime.samples import Samples, load_samples, save_samples
 
 
@@ -93,6 +94,79 @@ def test_unusable_calibration_exits_5_and_names_the_sample(
         assert word in done.stderr
     assert fingerprint(own_bundle) == before
     assert leftovers(own_bundle.parent) == []
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_unusable_split_exits_5_before_the_work_and_counts_the_samples(
+    own_run: Path, own_bundle: Path, run_python: RunPython, split: str
+) -> None:
+    before = fingerprint(own_bundle)
+    change(own_run, split, with_nan)
+    done = run_python("-m", "convert", "--int8", "--max-drop", "0.015", "--no-reuse")
+    assert done.returncode == 5, done.stderr
+    for word in (f"{split} samples ({split}.npz), input 'image'", "1 of ", "nan", "sample 17"):
+        assert word in done.stderr
+    assert "made " not in done.stderr
+    assert fingerprint(own_bundle) == before
+    assert leftovers(own_bundle.parent) == []
+
+
+@pytest.mark.parametrize("option", ["--validation", "--distil", "--calibration"])
+def test_unusable_file_exits_5_before_the_work_and_counts_the_samples(
+    own_run: Path, run_python: RunPython, tmp_path: Path, option: str
+) -> None:
+    images = np.zeros((300, 28, 28, 1), np.float32)
+    images[[40, 290], 2, 3] = np.inf
+    np.savez(tmp_path / "mine.npz", x=images, y=np.zeros(300, np.int64))
+    done = run_python("-m", "convert", "--int8", "--qat", option, "mine.npz")
+    assert done.returncode == 5, done.stderr
+    for word in ("mine.npz), input 'image'", "2 of 300 samples", "inf at [2, 3, 0] of sample 40"):
+        assert word in done.stderr
+    assert "made " not in done.stderr
+
+
+def in_the_way(folder: Path) -> None:
+    folder.write_text("a file")
+
+
+def something_else(folder: Path) -> None:
+    (folder / "bundles" / "mnist_cnn").mkdir(parents=True)
+    (folder / "bundles" / "mnist_cnn" / "diary.txt").write_text("mine")
+
+
+def broken_link(folder: Path) -> None:
+    folder.symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    ("android", "damage", "words"),
+    [
+        ("assets", in_the_way, "Not a directory"),
+        ("src/app/assets", lambda folder: in_the_way(folder.parents[1]), "Not a directory"),
+        ("assets", something_else, "no bundle"),
+        ("assets", broken_link, "No such file"),
+        ("/proc/assets", None, "/proc: "),
+    ],
+    ids=["file", "below a file", "no bundle", "broken link", "not writable"],
+)
+def test_android_folder_that_cannot_be_written_is_found_before_the_work(
+    own_run: Path, run_python: RunPython, tmp_path: Path, android: str, damage: Any, words: str
+) -> None:
+    if damage is not None:
+        damage(tmp_path / android)
+    before = fingerprint(tmp_path)
+    done = run_python("-m", "convert", "--int8", "--android", android)
+    assert done.returncode == 2, done.stderr
+    for word in (words, "received", "how to fix", "--android DIR"):
+        assert word in done.stderr
+    assert "converting" not in done.stderr
+    assert fingerprint(tmp_path) == before
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_android_folder_that_can_be_made_is_not_made_by_the_check(tmp_path: Path) -> None:
+    check_assets(tmp_path / "app" / "assets", "digits")
+    assert list(tmp_path.iterdir()) == []
 
 
 def rescale(run: Path) -> None:

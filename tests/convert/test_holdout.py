@@ -133,7 +133,8 @@ def test_samples_that_judge_are_not_fine_tuned_on(source: Source, tmp_path: Path
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"x": np.zeros((30, 28, 28, 1), np.float32)}, "cannot be fine-tuned on"),
+        ({"x": np.zeros((30, 28, 28, 1), np.float32)}, "input 'image', cannot be used"),
+        ({"x": np.full((30, 28, 28, 1), np.inf, np.float32)}, "30 of 30 samples hold a value"),
         ({"in/picture": np.zeros((30, 28, 28, 1), np.uint8)}, "cannot be fine-tuned on"),
         ({"y": np.zeros(30, np.int64)}, "distil.npz"),
     ],

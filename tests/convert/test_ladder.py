@@ -105,6 +105,20 @@ def test_converter_takes_every_attempt_and_no_two_share_a_folder() -> None:
         check(Attempt("1", "tflite-fp16", Settings("mse")))
 
 
+def test_user_is_told_a_number_and_words_instead_of_inner_names() -> None:
+    labels = [one.label for one in calibration_rung("tflite-int8", 500, 2000)]
+    assert labels[0] == (
+        "tflite-int8, attempt 1: min-max ranges from 500 calibration samples; channels equalised"
+    )
+    assert labels[2].startswith("tflite-int8, attempt 3: percentile-99.99 ranges")
+    assert len(set(labels)) == 6
+    others = fallback_rung("tflite-int8", 500, ISLANDS, [])
+    assert [one.label.partition(":")[0] for one in others] == [
+        *("tflite-int8-mixed, attempt 1", "tflite-int8-mixed, attempt 2"),
+        *("tflite-int16x8, attempt 1", "tflite-dynamic", "tflite-fp16"),
+    ]
+
+
 def test_plan_comes_back_from_its_file(tmp_path: Path) -> None:
     plan = Plan(
         [

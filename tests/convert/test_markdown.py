@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from convert import cli
 from convert.decode import decode
 from convert.markdown import error_to_markdown, escape, to_markdown
+from convert.parity_row import ParityRow
 from convert.repair_step import RepairStep
 from convert.report import ConversionReport
 from convert.reuse import recall
@@ -111,6 +112,45 @@ def test_repair_is_told_in_one_line_and_its_steps_are_folded(report: ConversionR
     assert "(repaired)" in text
     failed = replace(report, repair=[step])
     assert "1 tried, none of them enough" in failed.to_markdown()
+
+
+ROWS = [
+    ParityRow("tflite-int8", "ai-edge-litert 2.1", "default", 200, 0, 0.0, 0),
+    ParityRow("tflite-int8", "tflite-runtime 2.14", "reference", 200, 1234, 0.125, 3),
+    ParityRow("onnx-int8", HOSTILE, "default", 0, None, 0.0, None, f"crashed: {HOSTILE}"),
+    ParityRow("tflite-fp32", "armv7", "against x", 100, 2, 0.5, None, "max_lsb | exceeded"),
+]
+
+
+def test_parity_is_told_row_by_row(report: ConversionReport) -> None:
+    assert "Parity" not in report.to_markdown()
+    text = replace(report, parity=ROWS).to_markdown()
+    assert wrong(text, report) == []
+    assert "largest difference 1,234 LSB in 3 of 4 rows that ran" in text
+    (folded,) = [part for part in text.split("<details>") if part.startswith("<summary>Parity")]
+    head, *body = rows(folded)
+    assert head == [
+        *("artifact", "runtime or device", "kernels", "samples", "largest LSB", "differing"),
+        *("flips", "detail"),
+    ]
+    assert body[0] == [
+        "tflite-int8",
+        "ai-edge-litert 2.1",
+        "default",
+        "200",
+        "0",
+        "0.00 %",
+        "0",
+        "",
+    ]
+    assert body[1][3:] == ["200", "1,234", "12.50 %", "3", ""]
+    assert body[2][0] == "onnx-int8"
+    assert body[2][3:7] == ["0", "does not run", "–", "–"]
+    assert body[2][7].startswith("crashed: a|b")
+    assert body[3][6:] == ["–", "max_lsb | exceeded"]
+    assert [len(row) for row in body] == [8] * 4
+    # The twin: a row that is missing is seen.
+    assert len(rows(replace(report, parity=ROWS[:3]).to_markdown().split("<details>")[-1])) < 5
 
 
 def test_names_of_others_cannot_break_out(report: ConversionReport) -> None:

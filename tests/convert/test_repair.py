@@ -391,8 +391,12 @@ def path_of(report: Any) -> list[tuple[str, str, bool]]:
 def test_equalised_net_passes_and_is_answered_at_once_when_asked_again(
     small: Path, tmp_path: Path
 ) -> None:
-    code, report, _ = convert(small, "small.keras", tmp_path, "--max-drop", "0.02")
+    code, report, stderr = convert(small, "small.keras", tmp_path, "--max-drop", "0.02")
     assert code == 0
+    # What a user reads has no inner names.
+    assert "repair: made tflite-int8, attempt 1: min-max ranges from 300 " in stderr
+    assert "repair: judging tflite-int8, attempt 1: min-max ranges from 300 " in stderr
+    assert ".calibration." not in stderr
     assert path_of(report) == [("validation", "pass", False), ("test", "pass", True)]
     repaired = by_id(report)["tflite-int8"]
     assert repaired["bundled"]

@@ -112,6 +112,15 @@ def test_enough_memory_is_no_error(folder: Path) -> None:
     assert "tflite-fp32" in [event.get("made") for event in events]
 
 
+def test_place_of_a_crash_is_told_by_label_where_there_is_one() -> None:
+    event = {"stage": "convert", "artifact": "tflite-int8.calibration.1"}
+    assert child._place({**event, "label": "tflite-int8, attempt 2"}) == (
+        "convert tflite-int8, attempt 2"
+    )
+    assert child._place(event) == "convert tflite-int8.calibration.1"
+    assert child._place({"stage": "load the model"}) == "load the model"
+
+
 def test_crash_is_laid_to_the_limit_only_near_it() -> None:
     assert showed_limit(95, 100)
     assert not showed_limit(50, 100)

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import runtime
+from runtime.artifact import TensorSpec
 from runtime.benchmark import benchmark
 from runtime.bundle import Bundle
 from runtime.errors import InvalidBundleError, MissingExtraError, TargetError, UsageError
 from runtime.golden import Expected, Golden
+from runtime.manifest import InputSpec, OutputSpec
 from runtime.selftest import FLOAT_LSB, Check, check_runner, lsb_difference
 
 BACKENDS = {"litert": "ai-edge-litert", "tflite": "tflite-runtime", "onnx": "onnxruntime"}
@@ -322,6 +324,47 @@ def test_the_verdict_is_that_of_the_format(
     assert (found.verdict, found.flips) == (verdict, flips)
     assert found.values == 9
     assert found.lsb == max(abs(a - b) for a, b in zip(expected, actual, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "max_lsb", "verdict"),
+    [
+        # Of 0.1 and 0.3 in float64 the margin would be 1.99999999, in float32 it is 2.00000007.
+        (1, 3, 2, "wrong"),
+        (1, 3, 3, "within tolerance"),
+        (1, 2, 2, "within tolerance"),
+        (1, 1, 2, "exact"),
+        (0, 3, 2, "wrong"),
+    ],
+)
+def test_margin_of_a_binary_output_is_taken_from_float32_as_in_java(
+    fake_model: Callable[..., SimpleNamespace],
+    expected: int,
+    actual: int,
+    max_lsb: int,
+    verdict: str,
+) -> None:
+    wanted = np.array([[expected]], np.int8)
+    model = fake_model(
+        lambda inputs: {"y": np.array([[actual]], np.int8)},
+        {
+            "x": (
+                InputSpec("tensor", "float32", (3,), ()),
+                TensorSpec("x", "x:0", (1, 3), "float32", None, None),
+            )
+        },
+        {
+            "y": (
+                OutputSpec("binary", None, 0.3),
+                TensorSpec("y", "y:0", (1, 1), "int8", 0.1, 0),
+            )
+        },
+        max_lsb=max_lsb,
+    )
+    inputs = [{"x": np.float32([0, 0, 0])}]
+    golden = Golden(inputs, [Expected("tflite-fp32", "fake", "1.0", {"y": wanted})])
+    found = check_runner(model.runner, golden, golden.expected[0])
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
