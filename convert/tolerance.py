@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from runtime.arrays import Array
@@ -13,13 +14,16 @@ __all__ = ["elsewhere", "largest_difference", "tolerance"]
 
 
 def largest_difference(outputs: list[dict[str, Array]]) -> int:
-    """Return the largest difference in LSB between the first of the outputs and the others."""
-    first = outputs[0]
+    """Return the largest difference in LSB between any two of the outputs.
+
+    A device is compared with its own runtime where that was measured: two of them may lie on
+    different sides of the first.
+    """
     return max(
         (
-            int(lsb_difference(other[name], first[name]).max(initial=0))
-            for other in outputs[1:]
-            for name in first
+            int(lsb_difference(other[name], reference[name]).max(initial=0))
+            for reference, other in itertools.permutations(outputs, 2)
+            for name in reference
         ),
         default=0,
     )
@@ -35,21 +39,23 @@ def tolerance(runner: Runner, outputs: list[dict[str, Array]]) -> int:
     for name, spec in runner.outputs.items():
         if spec.task not in ("classification", "binary"):
             continue
-        first = outputs[0][name]
-        margins = margin_lsb(runner, name, spec, first)
-        for other in outputs[1:]:
-            flipped = decisions(runner, name, first) != decisions(runner, name, other[name])
-            seen = max(seen, math.ceil(margins[flipped].max(initial=0)))
+        decided = [decisions(runner, name, one[name]) for one in outputs]
+        margins = [margin_lsb(runner, name, spec, one[name]) for one in outputs]
+        for i, j in itertools.permutations(range(len(outputs)), 2):
+            flipped = decided[i] != decided[j]
+            seen = max(seen, math.ceil(margins[i][flipped].max(initial=0)))
     return seen
 
 
 def elsewhere(artifact: Artifact) -> int:
     """Return what the kernels of another processor may differ by, however alike they are here.
 
-    One step of integers; 8 of the last bits of floats (5 were seen on emulated ARM:
-    docs/devices.md); where floats come from int8 values one step of those, since a value on the
-    edge of a step may fall to the other side: 2 / 255 of the largest one.
+    One step of int8, 32 of int16 (an eighth of a step of int8; 31 were seen between versions of
+    TFLite); 8 of the last bits of floats (5 were seen on emulated ARM: docs/devices.md); where
+    floats come from int8 values one step of those, since a value on the edge of a step may fall to
+    the other side: 2 / 255 of the largest one.
     """
-    if not any(tensor.dtype == "float32" for tensor in artifact.outputs):
-        return 1
+    dtypes = {tensor.dtype for tensor in artifact.outputs}
+    if "float32" not in dtypes:
+        return 32 if "int16" in dtypes else 1
     return 8 if artifact.variant in ("fp32", "fp16") else math.ceil(2 / 255 / FLOAT_LSB)

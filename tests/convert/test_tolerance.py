@@ -52,6 +52,14 @@ def test_decision_that_two_values_tip_over_together_is_forgiven_where_it_was_see
     assert selftest(expected, other, 3).verdict == "wrong"
 
 
+def test_runtimes_on_both_sides_of_the_first_are_compared_with_each_other() -> None:
+    middle, high, low = (np.array([[10, value, 0]], np.int8) for value in (2, 4, -1))
+    seen = [{"y": middle}, {"y": high}, {"y": low}]
+    assert largest_difference(seen) == tolerance(runner(middle, 0), seen) == 5
+    assert selftest(high, low, 5).verdict == "within tolerance"
+    assert selftest(high, low, 3).verdict == "wrong"
+
+
 def test_without_another_decision_the_difference_is_the_tolerance() -> None:
     expected, other = np.array([[10, 6, 0]], np.int8), np.array([[8, 7, 0]], np.int8)
     assert tolerance(runner(expected, 0), [{"y": expected}, {"y": other}]) == 2
@@ -62,5 +70,6 @@ def test_other_processors_may_differ_by_a_step_of_what_was_computed_in() -> None
         return SimpleNamespace(variant=variant, outputs=(SimpleNamespace(dtype=dtype),))
 
     assert elsewhere(artifact("int8", "int8")) == 1
+    assert elsewhere(artifact("int16x8", "int16")) == 32
     assert elsewhere(artifact("fp32", "float32")) == 8
     assert elsewhere(artifact("int8-floatio", "float32")) == 1029
