@@ -31,7 +31,7 @@ def canonicalise(proto: Any) -> None:
     Args:
         proto: A valid ``onnx.ModelProto``; changed in place.
     """
-    _order(proto.graph)
+    _order(proto.graph, set(_names(proto.graph)))
     proto.opset_import.sort(key=lambda one: one.domain)
     proto.metadata_props.sort(key=lambda one: one.key)
 
@@ -71,15 +71,15 @@ def renumber(proto: Any) -> None:
                 dim.dim_param = sizes.setdefault(dim.dim_param, f"size_{len(sizes) + 1}")
 
 
-def _order(graph: Any) -> None:
+def _order(graph: Any, taken: set[str]) -> None:
     for node in graph.node:
         node.attribute.sort(key=lambda one: one.name)
         if not node.domain:
             node.ClearField("domain")  # said to be empty or not said: two files
         for inner in _inside(node):
             inner.name = node.op_type  # TensorFlow numbers the functions that they come from
-            _drop_aliases(inner)
-            _order(inner)
+            _drop_aliases(inner, taken)
+            _order(inner, taken)
     reads = [list(_reads(node)) for node in graph.node]
     makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
     ends = [makers[value.name] for value in graph.output if value.name in makers]
@@ -105,7 +105,7 @@ def _order(graph: Any) -> None:
         values.sort(key=lambda one: (uses.get(one.name, len(uses)), one.name))
 
 
-def _drop_aliases(graph: Any) -> None:
+def _drop_aliases(graph: Any, taken: set[str]) -> None:
     """Give each value of an inner graph one name; an Identity stays only for a second output.
 
     Of a value with two names the writers keep any: that of the first output that it is, or else
@@ -130,7 +130,11 @@ def _drop_aliases(graph: Any) -> None:
     for name, node in makers.items():
         if name not in aliases and node.name:
             own = f"{node.name}:{list(node.output).index(name)}"
-            chosen.setdefault(name, own if own not in ends else name)
+            # A name may be in use in any graph around this one or beside it.
+            free = own not in taken or origin(own) == name
+            if free and name not in chosen:
+                taken.add(own)
+                chosen[name] = own
     kept = [node for node in graph.node if not any(name in aliases for name in node.output)]
     del graph.node[:]
     graph.node.extend(kept)
@@ -201,3 +205,7 @@ def _rename(graph: Any, fresh: Callable[[str], str], *, nodes: bool = True) -> N
             _rename(inner, fresh, nodes=nodes)
     for one in (*graph.initializer, *graph.value_info):
         one.name = fresh(one.name)
+    for note in graph.quantization_annotation:
+        note.tensor_name = fresh(note.tensor_name)
+        for entry in note.quant_parameter_tensor_names:
+            entry.value = fresh(entry.value)

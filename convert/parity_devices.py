@@ -59,8 +59,8 @@ def device_rows(
             text=True,
         )
     try:
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-    except ValueError:
+        found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+    except (KeyError, ValueError):
         return [], f"no parity on other processors: {done.stderr.strip()[-500:]}"
     return [_row(one, decides) for one in found if _elsewhere(one["device"])], ""
 

@@ -61,6 +61,7 @@ def float_graph(loaded: LoadedModel) -> Any:
     slim = lean(proto)
     canonicalise(slim)
     renumber(slim)
+    onnx.checker.check_model(slim)
     return slim
 
 

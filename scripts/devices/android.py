@@ -61,7 +61,7 @@ def _emulated(subject: Subject) -> list[Measured]:
     arguments = (PROBE, subject.bundle.path, subject.file, out, subject.seconds)
     libraries = (folder, *bionic.LIBRARIES, bionic.LIBRARY)
     # Of that Python's interpreters none is used.
-    done = run("aarch64", "tflite", *arguments, *libraries)
+    done = run("aarch64", "tflite", *arguments, *libraries, timeout=subject.timeout)
     return measured_by(done, out, fitting(subject, "tflite"))
 
 
@@ -77,7 +77,11 @@ def _with_the_app(subject: Subject) -> list[Measured]:
         *(folder, ",".join(bionic.LIBRARIES), subject.bundle.path, samples, subject.seconds),
     ]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1800
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=subject.timeout,
     )
     known = {artifact.id: artifact for artifact in subject.bundle.manifest.artifacts}
     if done.returncode:

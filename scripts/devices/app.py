@@ -16,17 +16,27 @@ from typing import Any
 from convert.to_android import export_assets
 from runtime.artifact import Artifact
 from runtime.bundle import Bundle
-from runtime.errors import EdgewardError, MissingExtraError, TargetError
+from runtime.errors import EdgewardError, MissingExtraError
 from runtime.files import sha256_file
 from scripts.android import build_apk, jvm, toolchain
 from scripts.android.compare import Difference, compare
 from scripts.android.damage import HARMS, Harm, noticed
 from scripts.android.recording import Played, Sample, answering, opening, play, same_checks
 from scripts.android.verify_apk import changed_files, unpack, verify
+from scripts.devices import android
 from scripts.devices.cache import built
 from scripts.devices.proof import Row, Subject
 
-__all__ = ["EXP_ULPS", "LOGIC", "PACKAGE", "compiled", "damage", "missing", "rows"]
+__all__ = [
+    "EXP_ULPS",
+    "LOGIC",
+    "PACKAGE",
+    "compiled",
+    "damage",
+    "missing",
+    "package_damage",
+    "rows",
+]
 
 LOGIC = "JVM, app logic"
 PACKAGE = "Android package"
@@ -40,13 +50,13 @@ EXP = {"sigmoid", "softmax"}
 
 def missing() -> str:
     """Return a line that says what is not proven here and how to get it; empty where all is."""
-    if jvm.absent():
-        tools = ", ".join(jvm.absent())
-        return f"not proven: the Android app and its package (no {tools}); {INSTALL} gets them"
-    if toolchain.absent():
-        tools = ", ".join(toolchain.absent())
-        return f"not proven: the Android package (no {tools}); {INSTALL} gets them"
-    return ""
+    gone = [*jvm.absent(), *toolchain.absent()]
+    if not gone:
+        return ""
+    lost = [LOGIC] if jvm.absent() else []
+    have = [device.name for device in android.devices()]
+    lost += [PACKAGE, *(name for name in (android.HERE, android.THERE) if name not in have)]
+    return f"NOT PROVEN: {'; '.join(lost)} (no {', '.join(gone)}: {INSTALL})"
 
 
 def rows(subject: Subject, app: jvm.Java | None = None) -> list[Row]:
@@ -92,6 +102,30 @@ def damage(
     ]
 
 
+def package_damage(subject: Subject) -> list[tuple[str, bool]]:
+    """Flip a bit of the model inside a package and see whether its verification notices.
+
+    Returns:
+        As ``damage``; empty where the tools are not here.
+    """
+    if jvm.absent() or toolchain.absent():
+        return []
+    with tempfile.TemporaryDirectory(prefix="apk-", dir=subject.folder) as name:
+        apk = Path(name) / "edgeward.apk"
+        build_apk.build([subject.bundle.path], apk, _classes())
+        verify(apk)
+        data = bytearray(apk.read_bytes())
+        artifact = next(a for a in subject.bundle.manifest.artifacts if a.format == "tflite")
+        content = subject.bundle.artifact_bytes(artifact)
+        data[data.index(content) + len(content) // 2] ^= 1
+        apk.write_bytes(data)
+        try:
+            verify(apk)
+        except EdgewardError:
+            return [("flipped bit in the package", True)]
+    return [("flipped bit in the package", False)]
+
+
 @functools.cache
 def compiled() -> jvm.Java:
     """Return the app's logic, compiled where it is not in the cache."""
@@ -115,7 +149,7 @@ def _logic(subject: Subject, artifact: Artifact, app: jvm.Java) -> Row:
     with tempfile.TemporaryDirectory(prefix="app-", dir=subject.folder) as name:
         try:
             return _judged(subject, artifact, *_asked(subject, artifact, app, Path(name)))
-        except (MissingExtraError, TargetError) as error:
+        except MissingExtraError as error:
             return Row(LOGIC, subject.name, artifact, "", "not held", None, str(error))
         except EdgewardError as error:
             return _failed(subject, LOGIC, artifact, error)

@@ -51,9 +51,9 @@ def _baseline(backend: str) -> str:
 def _measure(subject: Subject, *, machine: str, backend: str) -> list[Measured]:
     out = subject.folder / f"{machine}-{backend}.npz"
     arguments = (PROBE, subject.bundle.path, subject.file, out, subject.seconds)
-    done = run(machine, backend, *arguments, "--backend", backend)
+    done = run(machine, backend, *arguments, "--backend", backend, timeout=subject.timeout)
     found = measured_by(done, out, fitting(subject, backend))
-    if not subject.commands or not subject.samples.targets:
+    if not subject.commands:
         return found
     chosen = first_choice(subject.bundle, found)
     return [
@@ -75,7 +75,9 @@ def _with_commands(found: Measured, subject: Subject, machine: str, backend: str
     save_samples(data, subject.samples.take(range(len(next(iter(found.outputs.values()))))))
     try:
         check = answer(machine, backend, "selftest", *options)["checks"][0]
-        scored = answer(machine, backend, "evaluate", *options, "--data", data)["metrics"]
+        scored = {}
+        if subject.samples.targets:
+            scored = answer(machine, backend, "evaluate", *options, "--data", data)["metrics"]
     except EdgewardError as error:
         return replace(found, check=None, error=str(error))
     ours = (found.check and found.check.verdict, found.metrics)

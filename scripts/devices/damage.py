@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,21 +71,26 @@ def damaged(subject: Subject, folder: Path) -> dict[str, Subject]:
     return found
 
 
-def noticed(device: Device, subjects: Mapping[str, Subject], intact: set[str]) -> list[Noticed]:
-    """Run damaged bundles on a device.
+def noticed(
+    device: Device, bundle: str, found: Mapping[str, Sequence[Measured]], intact: Sequence[str]
+) -> list[Noticed]:
+    """Tell whether a device noticed.
 
     Args:
         device: The device.
-        subjects: Damage -> the damaged bundle.
+        bundle: The bundle's name.
+        found: Damage -> what the device gave for the damaged bundle.
         intact: Artifacts that this device runs rightly when they are not damaged; no other one
             can show that damage was noticed.
     """
-    return [
-        Noticed(device.name, subject.name, found.artifact, damage, *_judged(damage, found))
-        for damage, subject in subjects.items()
-        for found in device.measure(subject)
-        if found.artifact in intact
-    ]
+    rows = []
+    for damage, measured in found.items():
+        answers = {one.artifact: one for one in measured}
+        for artifact in intact:
+            one = answers.get(artifact)
+            verdict = (False, "no answer") if one is None else _judged(damage, one)
+            rows.append(Noticed(device.name, bundle, artifact, damage, *verdict))
+    return rows
 
 
 def _judged(damage: str, found: Measured) -> tuple[bool, str]:

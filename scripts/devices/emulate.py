@@ -6,6 +6,7 @@ python -m scripts.devices.emulate armv7 tflite evaluate bundles/mnist_cnn --data
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -67,12 +68,17 @@ def answer(device: str, backend: str, verb: str, *arguments: object) -> dict[str
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run it and return the exit code of the device."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if len(words) < 3:
-        raise UsageError(
-            "Too little to run.", received=words, expected="DEVICE BACKEND VERB BUNDLE [OPTION...]"
-        )
-    done = run(words[0], words[1], "-m", "runtime", *words[2:])
+    backends = sorted({backend for root in ROOTS.values() for backend in root.runtimes})
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.devices.emulate",
+        description="Run python -m runtime on an emulated device, set up where it is not there.",
+        epilog="example: python -m scripts.devices.emulate armv7 tflite selftest bundles/mnist_cnn",
+    )
+    parser.add_argument("device", choices=list(ROOTS))
+    parser.add_argument("backend", choices=backends, help="the only interpreter that is there")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="VERB BUNDLE [OPTION...]")
+    options = parser.parse_args(argv)
+    done = run(options.device, options.backend, "-m", "runtime", *options.words)
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done.returncode

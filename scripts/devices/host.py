@@ -46,5 +46,7 @@ def _measure(subject: Subject, *, backend: str, kernels: str) -> list[Measured]:
     out = subject.folder / f"host-{backend}-{kernels}.npz"
     options = (out, subject.seconds, "--backend", backend, "--kernels", kernels)
     command = (sys.executable, PROBE, subject.bundle.path, subject.file, *options)
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=subject.timeout
+    )
     return measured_by(done, out, fitting(subject, backend))

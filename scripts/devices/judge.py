@@ -5,6 +5,7 @@ A device only measures; everything that judges is here, once for all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from runtime.arrays import Array
 from runtime.artifact import Artifact
+from runtime.errors import InvalidDataError
 from runtime.golden import Expected, Golden
 from runtime.predictor import Runner
 from runtime.selftest import Check, check_runner
-from runtime.tasks import decide
+from runtime.tasks import decide, evaluate_all
 from scripts.devices.proof import Device, Measured, Row, Subject
 
-__all__ = ["FLOAT_LIMIT", "judge", "largest_difference", "runner_of"]
+__all__ = ["FLOAT_LIMIT", "claimed", "judge", "largest_difference", "runner_of"]
 
 # Between two processors the same float32 graph differs in the order of its additions: 3e-6 were
 # measured for a CNN, 2.3e-5 for LSTMs on armv7, whose steps add up. Eight steps of FORMAT.md,
@@ -39,6 +41,7 @@ def judge(device: Device, subject: Subject, found: Measured, baseline: Measured 
         )
     golden = found.check
     problems = [_distance("golden vectors", golden)] if golden.verdict == "wrong" else []
+    problems += _scores(subject, artifact, found)
     row = Row(
         device=device.name,
         bundle=subject.name,
@@ -53,6 +56,7 @@ def judge(device: Device, subject: Subject, found: Measured, baseline: Measured 
         lsb=golden.lsb,
         flips=golden.flips,
         metrics=found.metrics,
+        given=len(subject.samples),
         seconds=found.seconds,
     )
     if baseline is None:
@@ -77,19 +81,44 @@ def judge(device: Device, subject: Subject, found: Measured, baseline: Measured 
     )
 
 
+def claimed(device: Device, subject: Subject, artifact: Artifact) -> bool:
+    """Tell whether the bundle says that the runtime of a device holds an artifact."""
+    return device.runtime in artifact.min_runtime or any(
+        (entry.artifact, entry.runtime) == (artifact.id, device.runtime)
+        for entry in subject.bundle.golden().expected
+    )
+
+
+def _scores(subject: Subject, artifact: Artifact, found: Measured) -> list[str]:
+    """Score the device's answers here: it has to come to the same numbers."""
+    targets = subject.samples.targets
+    if not targets or not found.outputs:
+        return []
+    first = {name: column[: _count(found)] for name, column in targets.items()}
+    values = runner_of(subject, artifact, found).values(found.outputs)
+    try:
+        wanted = evaluate_all(subject.bundle.manifest.outputs, values, first)
+    except InvalidDataError as error:
+        return [f"cannot be scored: {error.message}"]
+    ours = {f"{o} {m}": value for o, one in wanted.items() for m, value in one.items()}
+    theirs = {f"{o} {m}": value for o, one in found.metrics.items() for m, value in one.items()}
+    same = ours.keys() == theirs.keys() and all(
+        math.isclose(value, theirs[name], rel_tol=1e-6, abs_tol=1e-9)
+        for name, value in ours.items()
+    )
+    return [] if same else [f"scores {theirs}, its answers score {ours}"]
+
+
 def _not_run(device: Device, subject: Subject, artifact: Artifact, reason: str) -> Row:
     """Nothing was computed: a failure where the bundle says that this runtime holds it."""
-    entries = subject.bundle.golden().expected
-    claimed = device.runtime in artifact.min_runtime or any(
-        (e.artifact, e.runtime) == (artifact.id, device.runtime) for e in entries
-    )
+    fails = claimed(device, subject, artifact)
     return Row(
         device=device.name,
         bundle=subject.name,
         artifact=artifact,
         runtime=device.runtime,
-        verdict="wrong" if claimed else "not held",
-        passed=False if claimed else None,
+        verdict="wrong" if fails else "not held",
+        passed=False if fails else None,
         reason=reason,
     )
 
@@ -100,6 +129,7 @@ def _problems(device: Device, artifact: Artifact, check: Check, largest: float) 
     if same and artifact.variant in INTEGERS:
         return [f"not bit-identical, {check.lsb} LSB"] if check.differing else []
     if same and artifact.variant in FLOATS:
+        # Not "larger than": NaN is not.
         return [] if largest <= FLOAT_LIMIT else [f"float differs by {largest:.1e}"]
     return [_distance("samples", check)] if check.verdict == "wrong" else []
 
@@ -153,7 +183,8 @@ def largest_difference(found: Measured, baseline: Measured) -> float:
     worst = 0.0
     for name, actual in found.outputs.items():
         wide = baseline.outputs[name].astype(np.float64)
-        worst = max(worst, float(np.abs(actual - wide).max() / max(1.0, np.abs(wide).max())))
+        differs = float(np.abs(actual - wide).max() / max(1.0, np.abs(wide).max()))
+        worst = max(worst, differs) if np.isfinite(differs) else np.inf
     return worst
 
 

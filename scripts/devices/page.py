@@ -27,6 +27,7 @@ def as_text(row: Row) -> str:
         f"{row.differing:>6} of {row.values:>6} differ",
         f"{row.lsb} LSB (allowed {row.artifact.max_lsb})",
         f"{row.flips} flips",
+        f"{row.samples} samples against {row.compared_with}" if row.samples else row.compared_with,
         *_extras(row),
     ]
     return f"{head} {row.verdict:16} {', '.join(measured)}{reason}"
@@ -73,13 +74,14 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:,.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:,.1f} ms"
 
 
-def write_page(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> None:
+def write_page(rows: Sequence[Row], damage: Sequence[Noticed], samples: int, missing: str) -> None:
     """Replace what is between the markers in docs/devices.md.
 
     Args:
         rows: What was run.
         damage: What was damaged.
         samples: Samples asked for.
+        missing: What was not proven; empty where all was.
 
     Raises:
         EdgewardError: The markers are not there.
@@ -88,16 +90,16 @@ def write_page(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> 
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise EdgewardError(f"{PAGE.name} has lost its markers.", expected=f"{BEGIN} ... {END}")
-    text = f"{before}{BEGIN}\n\n{_tables(rows, damage, samples)}\n{END}{after}"
+    text = f"{before}{BEGIN}\n\n{_tables(rows, damage, samples, missing)}\n{END}{after}"
     write_atomic(PAGE, text.encode())
 
 
-def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> str:
+def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int, missing: str) -> str:
     judged = [row for row in rows if row.passed is not None]
     passed = sum(bool(row.passed) for row in judged)
     lines = [
         f"{passed} of {len(judged)} proofs passed, and {sum(d.passed for d in damage)} of "
-        f"{len(damage)} damages were noticed. {_sizes(rows, samples)}",
+        f"{len(damage)} damages were noticed. {_sizes(rows, samples)}{missing}",
         "",
     ]
     for bundle in dict.fromkeys(row.bundle for row in rows):
@@ -109,10 +111,16 @@ def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int) -> str
 
 
 def _sizes(rows: Sequence[Row], samples: int) -> str:
-    fewer = {row.bundle: row.samples for row in rows if 0 < row.samples < samples}
-    words = [f"{name} {count}" for name, count in fewer.items()]
-    but = f" ({', '.join(words)}: that is all its test split has)" if words else ""
-    return f"{samples} samples of the test split each{but}."
+    small = {row.bundle: row.given for row in rows if 0 < row.given < samples}
+    hurried = [
+        f"{row.bundle} {row.artifact.id} on {row.device}: {row.samples}"
+        for row in rows
+        if 0 < row.samples < row.given
+    ]
+    words = [f"{name} has {count} in all" for name, count in small.items()]
+    words += [f"stopped by `--seconds`: {'; '.join(hurried)}"] if hurried else []
+    but = f" ({'; '.join(words)})" if words else ""
+    return f"{samples} samples of the test split each{but}. "
 
 
 def _damage_matrix(damage: Sequence[Noticed]) -> list[str]:

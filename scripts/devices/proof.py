@@ -49,6 +49,11 @@ class Subject:
         """The bundle's name."""
         return self.bundle.manifest.name
 
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a process that runs all artifacts is stuck."""
+        return 600 + 2 * self.seconds * len(self.bundle.manifest.artifacts)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -89,6 +94,7 @@ class Device:
             ``max_lsb`` holds.
         but_for: Ops and variants that it computes in another way all the same: with one of them
             ``max_lsb`` holds.
+        holds: Whether it is one for an artifact at all, its runtime apart.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Device:
     baseline: str | None = None
     same_arithmetic: bool = False
     but_for: frozenset[str] = frozenset()
+    holds: Callable[[Artifact], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ class Row:
         lsb: Largest difference, golden vectors included.
         flips: Samples whose decision (label) differs, however small the margin.
         metrics: What the samples score on the device.
+        given: Samples that there were.
         passed: None where the device does not claim to hold the artifact.
     """
 
@@ -131,6 +139,7 @@ class Row:
     lsb: int = 0
     flips: int = 0
     metrics: Metrics = field(default_factory=dict)
+    given: int = 0
     seconds: float = 0.0
 
 

@@ -11,30 +11,25 @@ bundle are damaged, and each device has to notice. The table goes into docs/devi
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 from runtime.bundle import Bundle
 from runtime.console import guarded, print_json, say
 from runtime.errors import EdgewardError, InvalidDataError, UsageError
 from runtime.samples import load_samples, save_samples
 from scripts.devices import android, app, arm, host, tflm
-from scripts.devices.damage import Noticed, damaged, noticed
-from scripts.devices.judge import judge
+from scripts.devices.damage import Noticed
 from scripts.devices.packages import own_package
 from scripts.devices.page import PAGE, as_text, damage_as_text, write_page
 from scripts.devices.proof import Device, Row, Subject
+from scripts.devices.prove import prove, prove_app_damage, prove_damage
 from scripts.devices.roots import ROOTS, ready
 
-__all__ = ["DEVICES", "main", "prove", "prove_damage"]
-
-T = TypeVar("T")
+__all__ = ["DEVICES", "main"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = (("bundles", "runs"), ("demo-output/bundles", "demo-output/runs"))
@@ -42,65 +37,6 @@ PLACES = (("bundles", "runs"), ("demo-output/bundles", "demo-output/runs"))
 # A new device: a file like tflm.py with ``devices()``, and its name here.
 DEVICES = (host, arm, android, tflm)
 ANDROID = "android"
-
-
-def prove(subject: Subject, devices: Sequence[Device]) -> Iterator[Row]:
-    """Run one bundle on devices, in parallel, and give one row for each artifact and device.
-
-    Args:
-        subject: The bundle and its samples.
-        devices: Those to run; the baselines they name must be among them.
-    """
-    found = _on_each(subject.name, devices, lambda device: device.measure(subject))
-    for device in devices:
-        baselines = {m.artifact: m for m in found.get(device.baseline or "", [])}
-        for measured in found[device.name]:
-            yield judge(device, subject, measured, baselines.get(measured.artifact))
-
-
-def prove_damage(
-    subject: Subject, devices: Sequence[Device], rows: Sequence[Row], folder: Path
-) -> list[Noticed]:
-    """Run damaged copies of a bundle on devices, in parallel.
-
-    Args:
-        subject: The intact bundle.
-        devices: Those to run.
-        rows: What they gave for the intact bundle.
-        folder: An empty folder for the copies.
-    """
-    copies = damaged(subject, folder)
-
-    def notice(device: Device) -> list[Noticed]:
-        intact = {r.artifact.id for r in rows if r.passed and r.device == device.name}
-        return noticed(device, copies, intact) if intact else []
-
-    found = _on_each(f"{subject.name}, damaged", devices, notice)
-    return [row for device in devices for row in found[device.name]]
-
-
-def prove_app_damage(subject: Subject, folder: Path) -> list[Noticed]:
-    """Damage what the Android app is given: its artifact, its golden vectors, its answers."""
-    manifest = subject.bundle.manifest
-    chosen = manifest.artifact(None)
-    if chosen.format != "tflite":
-        chosen = next(a for a in manifest.artifacts if a.format == "tflite")
-    head = (app.LOGIC, subject.name, chosen.id)
-    return [
-        Noticed(*head, damage, found, "" if found else "not noticed")
-        for damage, found in app.damage(subject, folder)
-    ]
-
-
-def _on_each(what: str, devices: Sequence[Device], run: Callable[[Device], T]) -> dict[str, T]:
-    """Run something on every device; says which one has finished, because some take minutes."""
-    done: dict[str, T] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures = {pool.submit(run, device): device.name for device in devices}
-        for future in as_completed(futures):
-            done[futures[future]] = future.result()
-            say(f"{what}: {len(done)} of {len(devices)} devices, {futures[future]}")
-    return done
 
 
 def subject_of(
@@ -140,16 +76,42 @@ def _places(options: argparse.Namespace) -> tuple[list[Path], Path]:
     )
 
 
-def _chosen(groups: str | None) -> tuple[list[Device], bool]:
-    """Return the devices, and whether the Android app is one of them."""
+def _chosen(groups: str | None) -> tuple[list[Device], str]:
+    """Return the devices, and what cannot be proven on this machine; empty where all can be.
+
+    Raises:
+        UsageError: There is no such group, or this machine lacks what one named needs.
+    """
     every = [device for module in DEVICES for device in module.devices()]
     known = dict.fromkeys([*(device.group for device in every), ANDROID])
     wanted = groups.split(",") if groups else list(known)
     if not set(wanted) <= set(known):
         raise UsageError("Unknown devices.", received=groups, expected=",".join(known))
+    missing = app.missing() if ANDROID in wanted else ""
+    if missing and groups:
+        raise UsageError("These devices are not here.", received=missing, fix=app.INSTALL)
     # Everything is compared with this machine's own runtimes.
-    chosen = [device for device in every if device.group in {"host", *wanted}]
-    return chosen, ANDROID in wanted
+    return [device for device in every if device.group in {"host", *wanted}], missing
+
+
+def _subjects(options: argparse.Namespace, folder: Path) -> list[Subject]:
+    """Open all bundles before anything runs, so that an error costs no minutes."""
+    bundles, runs = _places(options)
+    found = [
+        subject_of(
+            *(path, options.data, runs, options.samples), folder / str(number), options.seconds
+        )
+        for number, path in enumerate(bundles)
+    ]
+    names = [subject.name for subject in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            "Two bundles have the same name, and the table would mix them.",
+            received=twice,
+            fix="prove them one after the other",
+        )
+    return found
 
 
 def main() -> int:
@@ -173,42 +135,51 @@ def main() -> int:
         "--devices", metavar="GROUP,...", help="host, aarch64, armv7, android, tflm (all)"
     )
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
-    parser.add_argument("--json", action="store_true", help="print one JSON array of rows")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if options.samples < 1:
         raise UsageError("--samples is too small.", received=options.samples, expected="1 or more")
-    bundles, runs = _places(options)
-    devices, with_app = _chosen(options.devices)
-    own_package()
-    if with_app and app.missing():
-        say(app.missing())
-    for name in {device.group for device in devices} & set(ROOTS):
-        say(f"emulated {name}: {ready(name)[1]}")
+    devices, missing = _chosen(options.devices)
+    with_app = ANDROID in (options.devices or ANDROID).split(",")
     rows: list[Row] = []
     damage: list[Noticed] = []
-    with tempfile.TemporaryDirectory(prefix="devices-") as folder:
-        for number, path in enumerate(bundles):
-            place = Path(folder) / str(number)
-            subject = subject_of(path, options.data, runs, options.samples, place, options.seconds)
-            here = list(prove(subject, devices))
-            here += app.rows(subject) if with_app else []
-            spoilt = []
-            if not options.no_damage:
-                spoilt = prove_damage(subject, devices, here, place / "damaged")
-                spoilt += prove_app_damage(subject, place / "app") if with_app else []
+    with tempfile.TemporaryDirectory(prefix="devices-") as name:
+        subjects = _subjects(options, Path(name))
+        own_package()
+        for root in {device.group for device in devices} & set(ROOTS):
+            say(f"emulated {root}: {ready(root)[1]}")
+        for subject in subjects:
+            here = prove(subject, devices) + (app.rows(subject) if with_app else [])
+            _print(options, map(as_text, here))
             rows += here
+            if options.no_damage:
+                continue
+            spoilt = prove_damage(subject, devices, here, subject.folder / "damaged")
+            spoilt += prove_app_damage(subject, subject.folder / "app") if with_app else []
+            _print(options, damage_as_text(spoilt))
             damage += spoilt
-            if not options.json:
-                print("\n".join([*map(as_text, here), *damage_as_text(spoilt)]), flush=True)
     if options.write:
-        write_page(rows, damage, options.samples)
+        write_page(rows, damage, options.samples, missing)
     judged = [bool(row.passed) for row in rows if row.passed is not None]
     judged += [row.passed for row in damage]
     if options.json:
-        print_json([{**asdict(row), "artifact": row.artifact.id} for row in rows])
+        tree = {
+            "rows": [{**asdict(row), "artifact": row.artifact.id} for row in rows],
+            "damage": [asdict(row) for row in damage],
+            "not_proven": missing,
+        }
+        print_json(tree)
     else:
-        print(f"{sum(judged)} of {len(judged)} device proofs passed, {len(damage)} of them damage")
+        counts = (
+            f"{sum(judged)} of {len(judged)} device proofs passed, {len(damage)} of them damage"
+        )
+        print("; ".join(filter(None, (counts, missing))))
     return 0 if judged and all(judged) else EdgewardError.exit_code
+
+
+def _print(options: argparse.Namespace, lines: Iterable[str]) -> None:
+    if not options.json:
+        print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

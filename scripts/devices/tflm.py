@@ -28,7 +28,7 @@ def devices() -> list[Device]:
     """
     baseline = "host tflite-runtime, reference kernels"
     own = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "int16x8"})
-    return [Device("host tflite-micro", "tflm", RUNTIME, _measure, baseline, True, own)]
+    return [Device("host tflite-micro", "tflm", RUNTIME, _measure, baseline, True, own, _integer)]
 
 
 def _measure(subject: Subject) -> list[Measured]:
@@ -46,7 +46,7 @@ def _measure(subject: Subject) -> list[Measured]:
         env={"PYTHONPATH": str(own_package() / "site"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=1800,
+        timeout=subject.timeout,
     )
     return [*measured_by(done, out, held), *left]
 

@@ -73,6 +73,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.slow
 def test_every_artifact_is_the_same_whatever_the_hashes_of_python(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for model, shape in ((cnn, (20, 12, 12, 1)), (recurrent, (20, 6, 2))):

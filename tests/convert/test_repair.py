@@ -388,6 +388,7 @@ def path_of(report: Any) -> list[tuple[str, str, bool]]:
     return [(step["samples"], step["verdict"], step["taken"]) for step in report["repair"]]
 
 
+@pytest.mark.slow
 def test_equalised_net_passes_and_is_answered_at_once_when_asked_again(
     small: Path, tmp_path: Path
 ) -> None:

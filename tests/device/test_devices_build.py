@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import EdgewardError, MissingExtraError, UsageError
-from scripts.devices import cache, debian, emulate, packages, table
+from scripts.android import toolchain
+from scripts.devices import android, app, cache, debian, emulate, packages, table
 
 
 @pytest.fixture(autouse=True)
@@ -85,11 +86,25 @@ def test_unknown_devices_and_packages_are_usage_errors() -> None:
         table._chosen("toaster")
 
 
+def test_a_group_that_is_named_and_not_here_is_an_error_and_otherwise_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(toolchain, "cached", lambda name: False)
+    devices, missing = table._chosen(None)
+    assert "android" not in {device.group for device in devices}
+    assert "NOT PROVEN" in missing
+    assert android.HERE in missing
+    assert android.THERE in missing
+    with pytest.raises(UsageError, match="not here") as caught:
+        table._chosen("android")
+    assert caught.value.fix == app.INSTALL
+
+
 def test_every_device_is_compared_with_one_that_is_there() -> None:
-    devices, with_app = table._chosen(None)
-    assert with_app
+    devices, missing = table._chosen(None)
     names = [device.name for device in devices]
     assert len(set(names)) == len(names) >= 12
     assert {device.baseline for device in devices} - {None} <= set(names)
     groups = {device.group for device in devices}
+    assert ("android" in groups) or "android-tflite" in missing
     assert groups - {"android"} == {"host", "aarch64", "armv7", "tflm"}

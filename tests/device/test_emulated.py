@@ -208,7 +208,9 @@ def test_every_device_notices_every_damage_of_every_artifact(
     if (name, model) == ("host tflite-micro", "text_lstm"):
         assert right == set()  # TFLM has no op for the embedding
         return
-    rows = noticed(DEVICES[name], spoilt[model], right)
+    device = DEVICES[name]
+    found = {damage: device.measure(copy) for damage, copy in spoilt[model].items()}
+    rows = noticed(device, model, found, sorted(right))
     assert len(rows) == len(SAID) * len(right) >= 3
     assert [row for row in rows if not row.passed] == []
 
@@ -216,7 +218,8 @@ def test_every_device_notices_every_damage_of_every_artifact(
 @pytest.mark.parametrize("name", ["host ai-edge-litert", "host tflite-micro"])
 def test_an_intact_bundle_is_not_called_damaged(name: str, subjects: dict[str, Subject]) -> None:
     subject = subjects["mnist_cnn"]
-    rows = noticed(DEVICES[name], dict.fromkeys(SAID, subject), {"tflite-int8"})
+    found = dict.fromkeys(SAID, DEVICES[name].measure(subject))
+    rows = noticed(DEVICES[name], "mnist_cnn", found, ["tflite-int8"])
     assert [row.passed for row in rows] == [False] * 3
     assert {row.said for row in rows} <= {f"exact, {n} LSB" for n in range(1)} | {
         f"within tolerance, {n} LSB" for n in range(1, 20)

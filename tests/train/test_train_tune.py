@@ -506,6 +506,7 @@ TUNE = [
 ]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_search_is_the_undisturbed_one(
     run_python: RunPython, tmp_path: Path
 ) -> None:
