@@ -1,8 +1,8 @@
-"""Android's own TensorFlow Lite, the library that is in the package, on two processors.
+"""Android's own TensorFlow Lite, the library that is in the package, on three processors.
 
-On this machine the app's own code runs it: its logic and ``TfliteModel.java``, on a JVM. On the
-emulated arm64, Python does, by the library's C API. Neither is a phone: Android around it, its
-screen and its drivers are not there.
+On this machine the app's own code runs it: its logic and ``TfliteModel.java``, on a JVM. On
+emulated ARM, 64 and 32 bit, Python does, by the library's C API. None of them is a phone: Android
+around it, its screen and its drivers are not there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from scripts.devices.emulate import run
 from scripts.devices.host import fitting
 from scripts.devices.judge import runner_of
 from scripts.devices.proof import Device, Measured, Subject, measured_by
+from scripts.devices.roots import ROOTS
 
 __all__ = ["HERE", "RUNTIME", "THERE", "devices"]
 
 RUNTIME = "android-tflite"
-HERE, THERE = f"x86-64 {RUNTIME}, the app's code", f"aarch64 {RUNTIME}"
+HERE = f"x86-64 {RUNTIME}, the app's code"
+THERE = {name: f"{name} {RUNTIME}" for name in ROOTS}
 PROBE = Path(__file__).with_name("android_probe.py")
 API = "tensorflow-lite-api.aar"
 JAVA = jvm.MAIN / "main" / "java" / "edgeward" / "demo" / "TfliteModel.java"
@@ -42,7 +44,7 @@ MAIN = "edgeward.demo.OnThisMachine"
 
 
 def devices() -> list[Device]:
-    """Return both, as far as what they need has been fetched (scripts/android/setup.sh).
+    """Return all, as far as what they need has been fetched (scripts/android/setup.sh).
 
     It is another version than any that measured, with kernels of its own: ``max_lsb`` holds.
     """
@@ -51,17 +53,19 @@ def devices() -> list[Device]:
     if not bionic.missing():
         if toolchain.cached(API) and not jvm.absent():
             found.append(Device(HERE, "android", RUNTIME, _with_the_app, baseline))
-        found.append(Device(THERE, "android", RUNTIME, _emulated, baseline))
+        for machine, name in THERE.items():
+            measure = functools.partial(_emulated, machine=machine)
+            found.append(Device(name, "android", RUNTIME, measure, baseline))
     return found
 
 
-def _emulated(subject: Subject) -> list[Measured]:
-    out = subject.folder / "android-aarch64.npz"
-    folder = bionic.libraries("aarch64")
+def _emulated(subject: Subject, *, machine: str) -> list[Measured]:
+    out = subject.folder / f"android-{machine}.npz"
+    folder = bionic.libraries(machine)
     arguments = (PROBE, subject.bundle.path, subject.file, out, subject.seconds)
     libraries = (folder, *bionic.LIBRARIES, bionic.LIBRARY)
     # Of that Python's interpreters none is used.
-    done = run("aarch64", "tflite", *arguments, *libraries, timeout=subject.timeout)
+    done = run(machine, "tflite", *arguments, *libraries, timeout=subject.timeout)
     return measured_by(done, out, fitting(subject, "tflite"))
 
 

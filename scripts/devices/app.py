@@ -55,7 +55,10 @@ def missing() -> str:
         return ""
     lost = [LOGIC] if jvm.absent() else []
     have = [device.name for device in android.devices()]
-    lost += [PACKAGE, *(name for name in (android.HERE, android.THERE) if name not in have)]
+    lost += [
+        PACKAGE,
+        *(name for name in (android.HERE, *android.THERE.values()) if name not in have),
+    ]
     return f"NOT PROVEN: {'; '.join(lost)} (no {', '.join(gone)}: {INSTALL})"
 
 

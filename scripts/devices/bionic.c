@@ -1,11 +1,12 @@
 /*
  * Android's C library for one purpose: the native library of TensorFlow Lite for Android (2.16.1,
- * x86-64 and arm64) on a Linux with glibc, its bytes unchanged. bionic.py builds it.
+ * x86-64, arm64 and armeabi-v7a) on a Linux with glibc. bionic.py builds it.
  *
  * That library asks for libc.so, libm.so, libdl.so and liblog.so with symbols of version LIBC. Here
  * they are: handed on to glibc where both libraries agree, which in 64 bit holds for all but those
  * spelled out below. Locks are handed on: glibc uses the first 40 bytes of a mutex, 48 of a condition
  * and 56 of a rwlock, which is what bionic gives them, and zero is the initial state of all in both.
+ * bionic32.c has what else differs in 32 bit.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,36 +28,57 @@
     "adrp x16, to_" #name "\n" \
     "ldr x16, [x16, #:lo12:to_" #name "]\n" \
     "br x16\n"
+#elif defined(__arm__)
+#define JUMP(name) \
+    "ldr ip, 1f\n" \
+    "0: add ip, pc, ip\n" \
+    "ldr pc, [ip]\n" \
+    "1: .word to_" #name " - (0b + 8)\n"
+#define IN_32_BIT
+#endif
+
+#ifdef IN_32_BIT
+/* Not Thumb, in which the compiler may have been. */
+#define MODE ".arm\n"
 #else
-#error "only x86-64 and arm64: in 32 bit the sizes of the two libraries differ"
+#define MODE ""
 #endif
 
 #define HAND_ON(name) \
     __attribute__((visibility("hidden"))) void *to_##name; \
-    __asm__(".text\n.globl on_" #name "\n.type on_" #name ",%function\n" \
+    __asm__(".text\n" MODE ".balign 4\n.globl on_" #name "\n.type on_" #name ",%function\n" \
             "on_" #name ":\n" JUMP(name)); \
     AS(on_##name, name);
 
 #define FIND(name) to_##name = found(#name);
 
-#define SAME(X) \
+#define IN_ALL(X) \
     X(__cxa_atexit) X(__cxa_finalize) X(__memmove_chk) X(__open_2) X(__read_chk) \
-    X(__stack_chk_fail) X(__vsnprintf_chk) X(abort) X(atan2) X(atan2f) X(bsearch) X(calloc) \
-    X(clock_gettime) X(close) X(closelog) X(cos) X(cosf) X(dl_iterate_phdr) X(dlclose) X(dlerror) \
-    X(dlopen) X(dlsym) X(erfcf) X(exit) X(exp) X(expf) X(expm1f) X(flock) X(fmodf) X(fopen) \
-    X(fread) X(free) X(freelocale) X(frexp) X(fstat) X(fsync) X(getauxval) X(getenv) \
-    X(getpagesize) X(getuid) X(hypot) X(hypotf) X(ldexp) X(log) X(log1p) X(logf) X(madvise) \
-    X(malloc) X(memalign) X(memchr) X(memcmp) X(memcpy) X(memmove) X(memset) X(mmap) X(mprotect) \
-    X(mremap) X(munmap) X(nanf) X(nanosleep) X(newlocale) X(open) X(openlog) X(posix_memalign) \
-    X(pow) X(powf) X(pthread_cond_broadcast) X(pthread_cond_destroy) X(pthread_cond_init) \
-    X(pthread_cond_signal) X(pthread_cond_wait) X(pthread_create) X(pthread_equal) \
-    X(pthread_getspecific) X(pthread_join) X(pthread_key_create) X(pthread_key_delete) \
-    X(pthread_mutex_destroy) X(pthread_mutex_lock) X(pthread_mutex_unlock) \
-    X(pthread_once) X(pthread_rwlock_rdlock) X(pthread_rwlock_unlock) X(pthread_rwlock_wrlock) \
-    X(pthread_self) X(pthread_setspecific) X(qsort) X(read) X(realloc) X(rename) X(sincos) \
-    X(sincosf) X(sinf) X(snprintf) X(strcmp) X(strerror) X(strlen) X(strncmp) X(strncpy) \
-    X(strnlen) X(strtod) X(strtol) X(strtoll_l) X(strtoull_l) X(syscall) X(syslog) X(tanhf) \
-    X(time) X(vasprintf) X(vsnprintf) X(write)
+    X(__stack_chk_fail) X(__vsnprintf_chk) X(abort) X(bsearch) X(calloc) X(clock_gettime) \
+    X(close) X(closelog) X(dl_iterate_phdr) X(dlclose) X(dlerror) X(dlopen) X(dlsym) X(exit) \
+    X(flock) X(fopen) X(fread) X(free) X(freelocale) X(fsync) X(getenv) X(getpagesize) \
+    X(getuid) X(madvise) X(malloc) X(memalign) X(memchr) X(memcmp) X(memcpy) X(memmove) \
+    X(memset) X(mmap) X(mprotect) X(mremap) X(munmap) X(nanosleep) X(newlocale) X(open) \
+    X(openlog) X(posix_memalign) X(pthread_create) X(pthread_equal) X(pthread_getspecific) \
+    X(pthread_join) X(pthread_key_create) X(pthread_key_delete) X(pthread_once) \
+    X(pthread_rwlock_rdlock) X(pthread_rwlock_unlock) X(pthread_rwlock_wrlock) X(pthread_self) \
+    X(pthread_setspecific) X(qsort) X(read) X(realloc) X(rename) X(snprintf) X(strcmp) \
+    X(strerror) X(strlen) X(strncmp) X(strncpy) X(strnlen) X(strtol) X(strtoll_l) \
+    X(strtoull_l) X(syscall) X(syslog) X(time) X(vasprintf) X(vsnprintf) X(write)
+
+#define IN_64_BIT(X) \
+    X(atan2) X(atan2f) X(cos) X(cosf) X(erfcf) X(exp) X(expf) X(expm1f) X(fmodf) X(frexp) \
+    X(hypot) X(hypotf) X(ldexp) X(log) X(log1p) X(logf) X(nanf) X(pow) X(powf) X(sincos) \
+    X(sincosf) X(sinf) X(strtod) X(tanhf) X(pthread_cond_broadcast) X(pthread_cond_destroy) \
+    X(pthread_cond_init) X(pthread_cond_signal) X(pthread_cond_wait) X(pthread_mutex_destroy) \
+    X(pthread_mutex_lock) X(pthread_mutex_unlock) X(fstat) X(getauxval)
+
+#ifdef IN_32_BIT
+#define IN_THIS(X) X(strstr) X(strtoll) X(strtoull)
+#else
+#define IN_THIS(X) IN_64_BIT(X)
+#endif
+#define SAME(X) IN_ALL(X) IN_THIS(X)
 
 SAME(HAND_ON)
 
@@ -73,7 +95,16 @@ static void *found(const char *name) {
     return address;
 }
 
-__attribute__((constructor)) static void find(void) { SAME(FIND) }
+#ifdef IN_32_BIT
+static void find_in_32_bit(void);
+#else
+static void find_in_32_bit(void) {}
+#endif
+
+__attribute__((constructor)) static void find(void) {
+    SAME(FIND)
+    find_in_32_bit();
+}
 
 /* ---- bionic's own */
 
@@ -86,6 +117,9 @@ size_t on_strlen_chk(const char *text, size_t size) {
 }
 AS(on_strlen_chk, __strlen_chk);
 
+#ifdef IN_32_BIT
+#include "bionic32.c"
+#else
 /* On arm64 glibc's own would clear 48 bytes of bionic's 40. TFLite never gives attributes. */
 int on_mutex_init(void *mutex, const void *attributes) {
     if (attributes != NULL) return ENOTSUP;
@@ -93,6 +127,7 @@ int on_mutex_init(void *mutex, const void *attributes) {
     return 0;
 }
 AS(on_mutex_init, pthread_mutex_init);
+#endif
 
 /* No property is set: TFLite asks for the kind of phone only to work around the faults of some. */
 int on_system_property_get(const char *name, char *value) {
@@ -137,7 +172,11 @@ AS(on_sysconf, sysconf);
 
 /* ---- standard streams: an array of structures whose addresses alone are known */
 
+#ifdef IN_32_BIT
+#define STREAM_SIZE 84
+#else
 #define STREAM_SIZE 152
+#endif
 char on_streams[3 * STREAM_SIZE] __attribute__((aligned(16)));
 AS(on_streams, __sF);
 

@@ -28,7 +28,7 @@ PYTHON = (
     *("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"),
 )
 # LiteRT and onnxruntime read the processor's features from here, and crash on the host's file.
-CPUINFO = """\
+CORTEX_A72 = """\
 processor\t: 0
 BogoMIPS\t: 108.00
 Features\t: fp asimd evtstrm crc32 cpuid
@@ -39,6 +39,21 @@ CPU part\t: 0xd08
 CPU revision\t: 3
 
 """
+CORTEX_A15 = """\
+processor\t: 0
+model name\t: ARMv7 Processor rev 4 (v7l)
+BogoMIPS\t: 38.40
+Features\t: half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae
+CPU implementer\t: 0x41
+CPU architecture: 7
+CPU variant\t: 0x2
+CPU part\t: 0xc0f
+CPU revision\t: 4
+
+Hardware\t: Generic
+"""
+# As many processors as are in there: Android's TFLite crashes on any difference.
+ONE = {f"sys/devices/system/cpu/{name}": "0\n" for name in ("possible", "present")}
 
 
 @dataclass(frozen=True)
@@ -92,12 +107,7 @@ ROOTS: dict[str, Root] = {
             "onnx": "onnxruntime",
         },
         shared=("numpy",),
-        files={
-            "proc/cpuinfo": CPUINFO,
-            # As many processors as are in there: Android's TFLite crashes on any difference.
-            "sys/devices/system/cpu/possible": "0\n",
-            "sys/devices/system/cpu/present": "0\n",
-        },
+        files={"proc/cpuinfo": CORTEX_A72, **ONE},
     ),
     # There is neither a LiteRT nor a numpy wheel for armv7; Debian has numpy.
     "armv7": Root(
@@ -106,6 +116,7 @@ ROOTS: dict[str, Root] = {
         runtimes={"tflite": "tflite-runtime"},
         packages=("python3-numpy", "libblas3", "liblapack3", "libgfortran5"),
         libraries=("usr/lib/arm-linux-gnueabihf/blas", "usr/lib/arm-linux-gnueabihf/lapack"),
+        files={"proc/cpuinfo": CORTEX_A15, **ONE},
     ),
 }
 MODULES = {"tflite": "tflite_runtime.interpreter", "litert": "ai_edge_litert.interpreter"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,18 +29,22 @@ def devices() -> dict[str, Device]:
 
 def test_the_library_is_the_one_in_the_package() -> None:
     with zipfile.ZipFile(toolchain.path(bionic.AAR)) as aar:
-        for machine, abi in bionic.MACHINES.items():
+        for machine, (abi, _) in bionic.MACHINES.items():
             content = (bionic.libraries(machine) / bionic.LIBRARY).read_bytes()
             wanted = aar.read(f"jni/{abi}/{bionic.LIBRARY}")
-            assert hashlib.sha256(content).digest() == hashlib.sha256(wanted).digest()
+            differing = [i for i, (a, b) in enumerate(zip(content, wanted, strict=True)) if a != b]
+            # Two bits of one byte of the header say how floats are passed.
+            assert differing == ([bionic.FLAGS + 1] if machine == "armv7" else [])
 
 
+@pytest.mark.parametrize("machine", list(android.THERE))
 def test_the_apps_code_says_what_the_library_says_on_the_other_processor(
-    subjects: dict[str, Subject],
+    machine: str, subjects: dict[str, Subject]
 ) -> None:
     """Both kernels are the same version's; only the processor differs, and who calls them."""
     for subject in subjects.values():
-        here, there = (devices()[name].measure(subject) for name in (android.HERE, android.THERE))
+        names = (android.HERE, android.THERE[machine])
+        here, there = (devices()[name].measure(subject) for name in names)
         for ours, theirs in zip(here, there, strict=True):
             assert ours.runtime == theirs.runtime == f"android-tflite {toolchain.TFLITE}"
             assert ours.metrics == theirs.metrics != {}
