@@ -99,7 +99,7 @@ def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int, missin
     passed = sum(bool(row.passed) for row in judged)
     lines = [
         f"{passed} of {len(judged)} proofs passed, and {sum(d.passed for d in damage)} of "
-        f"{len(damage)} damages were noticed. {_sizes(rows, samples)}{missing}",
+        f"{len(damage)} damages were noticed. {' '.join(filter(None, (_sizes(rows, samples), missing)))}",
         "",
     ]
     for bundle in dict.fromkeys(row.bundle for row in rows):
@@ -120,7 +120,7 @@ def _sizes(rows: Sequence[Row], samples: int) -> str:
     words = [f"{name} has {count} in all" for name, count in small.items()]
     words += [f"stopped by `--seconds`: {'; '.join(hurried)}"] if hurried else []
     but = f" ({'; '.join(words)})" if words else ""
-    return f"{samples} samples of the test split each{but}. "
+    return f"{samples} samples of the test split each{but}."
 
 
 def _damage_matrix(damage: Sequence[Noticed]) -> list[str]:
