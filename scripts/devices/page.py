@@ -97,9 +97,10 @@ def write_page(rows: Sequence[Row], damage: Sequence[Noticed], samples: int, mis
 def _tables(rows: Sequence[Row], damage: Sequence[Noticed], samples: int, missing: str) -> str:
     judged = [row for row in rows if row.passed is not None]
     passed = sum(bool(row.passed) for row in judged)
+    about = " ".join(filter(None, (_sizes(rows, samples), missing)))
     lines = [
         f"{passed} of {len(judged)} proofs passed, and {sum(d.passed for d in damage)} of "
-        f"{len(damage)} damages were noticed. {' '.join(filter(None, (_sizes(rows, samples), missing)))}",
+        f"{len(damage)} damages were noticed. {about}",
         "",
     ]
     for bundle in dict.fromkeys(row.bundle for row in rows):
