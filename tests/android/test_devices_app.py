@@ -19,7 +19,7 @@ from runtime.samples import Samples, load_samples
 from scripts.android import build_apk, jvm, toolchain
 from scripts.android.damage import HARMS, Harm, seal
 from scripts.android.jvm import Java
-from scripts.devices import app
+from scripts.devices import android, app
 from scripts.devices.proof import Subject
 
 SHIPPED = REPOSITORY / "android_demo" / "app" / "src" / "main" / "assets" / BUNDLES / "mnist_edge"
@@ -260,15 +260,23 @@ def test_what_cannot_be_proven_is_said_with_how_to_get_it(
         return [row.device for row in app.rows(subject)]
 
     monkeypatch.setattr(toolchain, "absent", lambda: ["r8.jar"])
-    assert "the Android package (no r8.jar); bash scripts/android/setup.sh" in app.missing()
+    assert f"{app.PACKAGE} (no r8.jar: {app.INSTALL})" in app.missing()
+    assert app.LOGIC not in app.missing()
     assert devices() == [app.LOGIC]
+    assert app.package_damage(subject) == []
     monkeypatch.setattr(jvm, "absent", lambda: ["javac"])
-    assert "the Android app and its package (no javac)" in app.missing()
+    assert (
+        f"NOT PROVEN: {app.LOGIC}; {app.PACKAGE}; {android.HERE} (no javac, r8.jar" in app.missing()
+    )
     assert devices() == []
     assert app.damage(subject, tmp_path / "damage") == []
     monkeypatch.setattr(jvm, "absent", list)
     monkeypatch.setattr(toolchain, "absent", list)
     assert app.missing() == ""
+
+
+def test_a_flipped_bit_in_the_package_is_noticed(subject: Subject) -> None:
+    assert app.package_damage(subject) == [("flipped bit in the package", True)]
 
 
 def test_programs_are_looked_for_on_the_path(
