@@ -276,6 +276,7 @@ def test_what_cannot_be_proven_is_said_with_how_to_get_it(
 
 
 def test_a_flipped_bit_in_the_package_is_noticed(subject: Subject) -> None:
+    need_tools()
     assert app.package_damage(subject) == [("flipped bit in the package", True)]
 
 
