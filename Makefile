@@ -50,7 +50,7 @@ devices: venv ## prove the bundles on emulated ARM, other kernels, Android's lib
 	$(BIN)/python -m scripts.devices.table --write
 
 device-test: venv ## two small bundles on every device, and damage found there
-	$(BIN)/python -m pytest -m device tests/device
+	$(BIN)/python -m pytest -n 2 -m device tests/device
 
 format: venv ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
