@@ -29,7 +29,7 @@ slow: venv ## the tests that take minutes
 BUNDLE ?= demo-output/bundles/mnist_cnn
 
 android: venv ## write BUNDLE into the assets of the Android app
-	$(BIN)/python -m convert.to_android $(BUNDLE) android_demo/app/src/main/assets
+	$(BIN)/python -m convert.bundle.android $(BUNDLE) android_demo/app/src/main/assets
 
 apk: venv ## build and verify the Android package with BUNDLE (installs Debian's tools)
 	@bash scripts/android/setup.sh
@@ -47,7 +47,7 @@ ci: ## what CI runs: make test, the slow tests, the demo
 
 devices: venv ## prove the bundles on emulated ARM, other kernels, Android's library and TFLM: ends with a table
 	-@bash scripts/android/setup.sh
-	$(BIN)/python -m scripts.devices.table --write
+	$(BIN)/python -m scripts.devices.run --write
 
 device-test: venv ## two small bundles on every device, and damage found there
 	$(BIN)/python -m pytest -n 2 -m device tests/device

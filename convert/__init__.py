@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convert.pipeline import convert
-    from convert.report import ArtifactReport, ConversionReport
+    from convert.report.report import ArtifactReport, ConversionReport
 
 __all__ = ["ArtifactReport", "ConversionReport", "convert"]
 
 _HOMES = {
-    "ArtifactReport": "convert.report",
-    "ConversionReport": "convert.report",
+    "ArtifactReport": "convert.report.report",
+    "ConversionReport": "convert.report.report",
     "convert": "convert.pipeline",
 }
 

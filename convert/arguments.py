@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import __version__
+from runtime.errors import UsageError
 
-__all__ = ["make_parser"]
+__all__ = ["make_parser", "parse_expect", "parse_shapes"]
 
 _EXAMPLES = """\
 examples:
@@ -145,3 +148,54 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     printed.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return parser
+
+
+def parse_shapes(items: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Parse ``--shape NAME=DIMS``, dimensions after the batch with ``x`` between them.
+
+    Raises:
+        UsageError: Something else, or a name twice.
+
+    >>> parse_shapes(["tokens=200", "image=28x28x1"])
+    {'tokens': (200,), 'image': (28, 28, 1)}
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for item in items:
+        name, equals, dims = item.partition("=")
+        parts = dims.split("x")
+        valid = all(part.isascii() and part.isdecimal() and 0 < int(part) < 2**31 for part in parts)
+        if not (name and equals and valid) or name in shapes:
+            raise UsageError(
+                "A shape is wrong.",
+                received=f"--shape {item}",
+                expected="NAME=DIMS once for an input, without the batch: tokens=200 or "
+                "image=28x28x1",
+            )
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def parse_expect(items: Sequence[str]) -> dict[str, float]:
+    """Parse ``--expect METRIC=VALUE`` or, with several outputs, ``NAME.METRIC=VALUE``.
+
+    Raises:
+        UsageError: Something else, or a metric twice.
+
+    >>> parse_expect(["kind.accuracy=0.981", "size.rmse=2.5"])
+    {'kind.accuracy': 0.981, 'size.rmse': 2.5}
+    """
+    expected: dict[str, float] = {}
+    for item in items:
+        name, _, text = item.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not name or not math.isfinite(value) or name in expected:
+            raise UsageError(
+                "An expected metric is wrong.",
+                received=f"--expect {item}",
+                expected="METRIC=VALUE once for a metric: accuracy=0.981, or NAME.accuracy=0.981",
+            )
+        expected[name] = value
+    return expected

@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from convert.arguments import make_parser
-from convert.markdown import error_to_markdown
-from convert.tables import print_report
-from convert.user_options import parse_expect, parse_shapes
+from convert.arguments import make_parser, parse_expect, parse_shapes
+from convert.report.console import print_report
+from convert.report.markdown import error_to_markdown
 from convert.variants import OFFERED
 from runtime.console import guarded, print_json, say
 from runtime.errors import EdgewardError, MissingExtraError, RefusedError, UsageError
@@ -49,8 +48,8 @@ def _run(options: argparse.Namespace) -> int:
     with _Progress() as progress:
         try:
             if options.android is not None:
-                from convert.source import source_name
-                from convert.to_android import check_assets
+                from convert.bundle.android import check_assets
+                from convert.source.open import source_name
 
                 check_assets(options.android, source_name(options.source))
             report = convert(
@@ -84,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
             _print_error(error, options)
             raise
     if options.android is not None and report.bundle is not None:
-        from convert.to_android import export_assets
+        from convert.bundle.android import export_assets
 
         say(f"Android assets: {export_assets(report.bundle, options.android)}")
     if options.markdown:

@@ -9,15 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from convert.conversion import convert_all, default_memory
-from convert.fingerprint import Request, artifact_key
-from convert.job import CALIBRATION, FLOAT_OUTPUTS
-from convert.report import ConversionReport
-from convert.reuse import recall, take_over
-from convert.shelf import Shelf, open_shelves
-from convert.source import open_source
-from convert.variants import FORMATS, INT8, plan
-from convert.write import (
+from convert.bundle.fingerprint import Request, artifact_key
+from convert.bundle.reuse import Shelf, open_shelves, recall, take_over
+from convert.bundle.write import (
     REPORTS,
     check_target,
     locked,
@@ -27,6 +21,11 @@ from convert.write import (
     write_bundle,
     write_refusal,
 )
+from convert.report.report import ConversionReport
+from convert.source.open import open_source
+from convert.variants import FORMATS, INT8, plan
+from convert.worker.conversion import convert_all, default_memory
+from convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
 from runtime import __version__
 from runtime.errors import MissingExtraError, TargetError, UsageError
 from runtime.samples import save_samples
@@ -80,9 +79,10 @@ def convert(
         max_drop: Largest upper bound of the drop allowed: a fraction of accuracy, an increase of
             the error, or dB below 100; None takes the recipe's.
         target: Runtime that must accept the artifacts, ``NAME==VERSION``; None is the oldest
-            supported one of each format (``convert.targets``).
+            supported one of each format (``convert.targets.target``).
         calibration: ``.npz`` of raw samples to calibrate with instead of the run's.
-        calibration_samples: How many of them; None takes ``convert.calibration.DEFAULT_COUNT``.
+        calibration_samples: How many of them; None takes
+            ``convert.samples.calibration.DEFAULT_COUNT``.
         test: For a user's model: ``.npz`` of raw samples and targets; without it the artifacts are
             *unverified* (docs/your-own-model.md).
         validation: For a user's model: the same of the validation split.
@@ -147,21 +147,20 @@ def convert(
             return known
     # Only now what takes seconds to import: a request that was answered before needs none of it.
     try:
-        from convert.bundling import bundle_files, refusal_files
-        from convert.calibration import DEFAULT_COUNT, choose_calibration, suspicions
-        from convert.goldens import choose_golden
-        from convert.leakage import find_leakage, without_leaked
-        from convert.measuring import Bench, measure_all
-        from convert.parity import parity
-        from convert.parity_devices import device_rows
-        from convert.refusal import accepted, refused
-        from convert.repair import Allowed, Repaired
-        from convert.repairing import mend
-        from convert.reporting import artifact_reports, notes_on, record_of
-        from convert.reproduce import float_values, reproduce
-        from convert.target_check import adapt, choose_targets, switches_for
-        from convert.unlabelled import open_unlabelled
-        from convert.usable import check_splits
+        from convert.bundle.contents import bundle_files, record_of, refusal_files
+        from convert.bundle.devices import device_rows
+        from convert.measure.bench import Bench, measure_all
+        from convert.measure.parity import parity
+        from convert.measure.reproduce import float_values, reproduce
+        from convert.repair.repair import Allowed, Repaired, mend
+        from convert.report.report import artifact_reports, notes_on, refused
+        from convert.report.words import accepted
+        from convert.samples.calibration import DEFAULT_COUNT, choose_calibration
+        from convert.samples.check import check_splits, open_unlabelled
+        from convert.samples.golden import choose_golden
+        from convert.samples.leakage import find_leakage, without_leaked
+        from convert.samples.suspicion import suspicions
+        from convert.targets.target import adapt, choose_targets, switches_for
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     ids, missing = plan(variants, formats, everything=everything)
@@ -203,11 +202,14 @@ def convert(
         if taken.made:
             progress(f"reused, not converted again: {', '.join(taken.made)}")
         conversion = convert_all(
-            *(folder, opened, [name for name in ids if name not in taken.asked]),
-            tolerant=everything,
-            switches=switches,
+            folder,
+            opened.job(
+                [name for name in ids if name not in taken.asked],
+                tolerant=everything,
+                memory=default_memory() if memory is None else memory,
+                switches=switches,
+            ),
             timeout=timeout,
-            memory=default_memory() if memory is None else memory,
             progress=progress,
         )
         conversion = taken.add_to(conversion)

@@ -9,7 +9,7 @@ from typing import Any
 from convert.variants import INT8, INT8_FLOATIO, INT8_MIXED, Variant
 from runtime.errors import TargetError, UsageError
 
-__all__ = ["DEFAULT", "METHODS", "Settings", "check_settings"]
+__all__ = ["DEFAULT", "METHODS", "OLDEST", "Settings", "Switches", "check_settings"]
 
 # Least to most clipping in the usual case; the first is the converters' own.
 METHODS = ("min-max", "percentile-99.99", "percentile-99.9", "mse")
@@ -29,7 +29,7 @@ class Settings:
         samples: How many calibration samples, the first ones; None takes all.
         float_layers: Tensors whose ops stay float, by their name in the float32 artifact;
             ``tflite-int8-mixed`` only.
-        equalise: Scale the channels to like size first; see ``convert.equalise``.
+        equalise: Scale the channels to like size first; see ``convert.weights.equalise``.
     """
 
     method: str = METHODS[0]
@@ -97,3 +97,19 @@ def check_settings(settings: Settings, format_: str, variant: Variant) -> None:
     # TensorFlow quantises to int16 in one step with calibrating, which knows the extremes only.
     if settings.method != DEFAULT.method and variant not in (INT8, INT8_FLOATIO, INT8_MIXED):
         raise TargetError(what, received=settings.method, expected=DEFAULT.method)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What a target needs of the converter to be able to load the files.
+
+    Attributes:
+        per_tensor_dense: One scale for all weights of a dense layer in dynamic-range files: scales
+            per channel are FULLY_CONNECTED version 12, which runtimes before TensorFlow 2.17 lack.
+    """
+
+    per_tensor_dense: bool = True
+
+
+# What the oldest supported runtimes need.
+OLDEST = Switches()

@@ -20,7 +20,9 @@ __all__ = [
     "OFFERED",
     "VARIANTS",
     "Variant",
+    "artifact_file",
     "plan",
+    "twin_of",
     "variant_of",
 ]
 
@@ -49,38 +51,55 @@ class Variant:
 
 
 FORMATS = ("tflite", "onnx")
+
+
 FLOAT32 = Variant(
     *("fp32", "float32", "float32", "float32", False, FORMATS),
     "the reference; four times the size of int8",
 )
+
+
 FLOAT16 = Variant(
     *("fp16", "float16", "float32", "float32", False, FORMATS),
     "half the size; for GPU delegates; CPUs compute in float32",
 )
+
+
 DYNAMIC = Variant(
     *("dynamic", "int8", "float32", "float32", False, FORMATS),
     "no calibration data; activations are quantised as they come",
 )
+
+
 INT8 = Variant(
     *("int8", "int8", "int8", "int8", True, FORMATS),
     "smallest and fastest on CPUs, NPUs and microcontrollers",
 )
+
+
 INT8_FLOATIO = Variant(
     *("int8-floatio", "int8", "int8", "float32", True, ("tflite",)),
     "int8 inside, float32 at its edges; for browsers",
 )
+
+
 INT8_MIXED = Variant(
     *("int8-mixed", "int8, or float32", "int8, or float32", "float32", True, ("tflite",)),
     "int8 but for the layers that cost accuracy; float32 at its edges; what repair falls back to",
 )
+
+
 INT16X8 = Variant(
     *("int16x8", "int8", "int16", "int16", True, ("tflite",)),
     "when int8 activations cost accuracy; slow on most CPUs",
 )
 
+
 VARIANTS = {
     variant.id: variant for variant in (FLOAT32, FLOAT16, DYNAMIC, INT8, INT8_FLOATIO, INT16X8)
 }
+
+
 # What people can ask for by name; the float-I/O twin comes with --all, or where a target wants it.
 OFFERED = (FLOAT32.id, FLOAT16.id, DYNAMIC.id, INT8.id, INT16X8.id)
 
@@ -149,3 +168,13 @@ def plan(
                 fix=f"--format {variant.formats[0]}",
             )
     return ids, missing
+
+
+def artifact_file(artifact_id: str) -> str:
+    """Return the file name of an artifact, in the work folder and in the bundle."""
+    return f"{artifact_id}.{artifact_id.partition('-')[0]}"
+
+
+def twin_of(artifact_id: str) -> str:
+    """Return the id of the float32 artifact that an artifact is compared with."""
+    return f"{artifact_id.partition('-')[0]}-fp32"

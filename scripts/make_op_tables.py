@@ -1,4 +1,4 @@
-"""Make convert/op_tables/*.json: which ops, in which versions, each runtime registers.
+"""Make convert/targets/tables/*.json: which ops, in which versions, each runtime registers.
 
 Every runtime is installed as its users install it, in a throw-away environment, and really loads a
 single-op model for each op and version. Running it again gives the same files.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from probes.ask import HIGHEST, OPS, ask, onnx_known, onnx_models, tflite_command, versions
 
-TABLES = Path(__file__).parents[1] / "convert" / "op_tables"
+TABLES = Path(__file__).parents[1] / "convert" / "targets" / "tables"
 PROBES = Path(__file__).parent / "probes"
 MODULES = {"tflite-runtime": "tflite_runtime", "ai-edge-litert": "ai_edge_litert"}
 LOADED = "a model of one op loaded for each op and version 1 to 25"

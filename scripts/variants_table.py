@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.drift.metrics import OutputDrift
-from convert.units import show
+from convert.report.words import show
 from convert.variants import FORMATS, VARIANTS
 from runtime.artifact import ARTIFACT_VARIANTS
 

@@ -16,7 +16,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("runtime", "train", "convert")
-MAX_LINES = 310
+MAX_LINES = 420
 
 FILES = sorted(
     path.relative_to(REPOSITORY).as_posix()
@@ -38,11 +38,15 @@ HANDS_OVER = {"runtime/edgeward.py": ("train.cli", "convert.cli")}
 SEAMS: dict[str, tuple[str, ...]] = {
     "ai_edge_litert": ("runtime/backends/tflite.py",),
     "tflite_runtime": ("runtime/backends/tflite.py",),
-    "onnxruntime": ("runtime/backends/onnx.py", "convert/to_onnx.py"),
+    "onnxruntime": ("runtime/backends/onnx.py", "convert/export/onnx.py"),
 }
 NAMED_IN = ("runtime/backends/__init__.py",)
 # The schema is a description of the file format, no interpreter.
-ALLOWED = {("convert/graph.py", "ai_edge_litert.schema_py_generated")}
+SCHEMA = "convert/artifact/tflite.py"
+ALLOWED = {
+    (SCHEMA, "ai_edge_litert.schema_py_generated"),
+    ("convert/export/tflite.py", "ai_edge_litert.schema_py_generated"),
+}
 NEVER_IN_RUNTIME = ("tensorflow", "keras", "tf2onnx", "onnx", "scipy", "rich", "matplotlib")
 
 STDLIB_ONLY = tuple(
@@ -224,8 +228,8 @@ LONG = "x = 1\n" * MAX_LINES
         (wrong_arrows, TODAY, "if False:\n    from tensorflow import keras"),
         (wrong_arrows, TODAY, "from . import bundle"),
         (wrong_arrows, TODAY, "from train.cli import main"),
-        (wrong_arrows, "train/fit.py", "import convert"),
-        (wrong_arrows, "train/fit.py", "from convert import pipeline"),
+        (wrong_arrows, "train/loop/fit.py", "import convert"),
+        (wrong_arrows, "train/loop/fit.py", "from convert import pipeline"),
         (wrong_arrows, "convert/pipeline.py", "import train"),
         (wrong_arrows, "convert/pipeline.py", "from train import recipes"),
         (wrong_arrows, "convert/pipeline.py", "from train import pipeline"),
@@ -236,8 +240,8 @@ LONG = "x = 1\n" * MAX_LINES
         (wrong_seams, TODAY, "import importlib\nx = importlib.import_module('tflite_runtime')"),
         (wrong_seams, TODAY, "name = 'tflite_runtime.interpreter'"),
         (wrong_seams, "convert/pipeline.py", "import onnxruntime.quantization"),
-        (wrong_seams, "convert/graph.py", "from ai_edge_litert import interpreter"),
-        (wrong_seams, "convert/lint.py", "from ai_edge_litert import schema_py_generated"),
+        (wrong_seams, SCHEMA, "from ai_edge_litert import interpreter"),
+        (wrong_seams, "convert/artifact/lint.py", "from ai_edge_litert import schema_py_generated"),
         (not_stdlib, "runtime/manifest.py", "import numpy"),
         (not_stdlib, "runtime/manifest.py", "from numpy import float32"),
         (not_stdlib, "runtime/steps.py", "from runtime.arrays import Array"),
@@ -260,11 +264,15 @@ def test_a_file_that_breaks_the_rule_is_reported(rule: object, file: str, text: 
     ("rule", "file", "text"),
     [
         (wrong_arrows, TODAY, "import numpy\nfrom runtime.bundle import Bundle"),
-        (wrong_arrows, "train/fit.py", "import keras\nfrom runtime.tasks import score"),
+        (wrong_arrows, "train/loop/fit.py", "import keras\nfrom runtime.tasks import score"),
         (wrong_arrows, "convert/pipeline.py", "from train.run import Run\nfrom train import run"),
         (wrong_arrows, "convert/pipeline.py", "import runtime\nimport tensorflow"),
         (wrong_seams, "runtime/backends/onnx.py", "import onnxruntime"),
-        (wrong_seams, "convert/graph.py", "from ai_edge_litert import schema_py_generated"),
+        (
+            wrong_seams,
+            "convert/artifact/tflite.py",
+            "from ai_edge_litert import schema_py_generated",
+        ),
         (wrong_seams, TODAY, '"""What ai_edge_litert does."""'),
         (not_stdlib, "runtime/manifest.py", "import json\nfrom runtime.steps import Step"),
         (not_stdlib, TODAY, "import numpy"),

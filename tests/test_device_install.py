@@ -84,4 +84,4 @@ def test_wheel_holds_neither_data_nor_tests(device: Path) -> None:
     assert not list((site / "train").rglob("*.npz"))
     assert not (site / "tests").exists()
     assert (site / "runtime" / "FORMAT.md").is_file()
-    assert (site / "convert" / "report.html.j2").is_file()
+    assert (site / "convert" / "report" / "report.html.j2").is_file()

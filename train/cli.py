@@ -15,13 +15,13 @@ from train.listing import list_recipes
 from train.options import Options
 from train.recipe import Hyperparameters, Recipe, override
 from train.recipes import NAMES, load_recipe
-from train.resume import reopen
+from train.unfinished.resume import reopen
 
 if TYPE_CHECKING:
-    from train.folds import CrossValidation
-    from train.partial import PartialRun
     from train.pipeline import Trained
-    from train.state import State
+    from train.search.folds import CrossValidation
+    from train.unfinished.folder import PartialRun
+    from train.unfinished.state import State
 
 __all__ = ["main"]
 
@@ -111,7 +111,7 @@ def _cross_validate(
     with contextlib.redirect_stdout(sys.stderr):
         prepare_framework()
 
-        from train.folds import cross_validate
+        from train.search.folds import cross_validate
 
         with open_console(sys.stderr) as console:
             found = cross_validate(recipe, hyper, options, arguments.folds, console)
@@ -133,9 +133,9 @@ def _report_folds(found: CrossValidation, as_json: bool) -> None:
 def _tune(
     recipe: Recipe, hyper: Hyperparameters, options: Options, arguments: argparse.Namespace
 ) -> None:
-    from train.space import check_search, read_space
-    from train.study import Study
-    from train.tuned import command_line, unfinished
+    from train.search.result import command_line, unfinished
+    from train.search.space import check_search, read_space
+    from train.search.study import Study
 
     check_search(arguments.tune, arguments.folds)
     changes, given = typed_changes(arguments), typed_options(arguments)
@@ -147,7 +147,7 @@ def _tune(
 
         prepare_framework()
 
-        from train.tune import tune
+        from train.search.tune import tune
 
         with open_console(sys.stderr) as console:
             found = tune(recipe, hyper, options, arguments.tune, space, study, console)

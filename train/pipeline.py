@@ -14,20 +14,20 @@ import keras
 from runtime.errors import UsageError
 from runtime.files import write_atomic
 from runtime.strict_json import dumps, loads
-from train.calibration import draw_balanced
 from train.console import Console
+from train.datasets.balanced import draw_balanced
 from train.datasets.dataset import Dataset, check_dataset
-from train.devices import choose_device
-from train.interrupts import Interrupts
+from train.loop.devices import choose_device
+from train.loop.interrupts import Interrupts
+from train.loop.session import Session
 from train.options import Options
-from train.partial import TUNED, PartialRun
 from train.recipe import Hyperparameters, Recipe
-from train.resume import check_resumed_data
+from train.results.write import write_run
 from train.run import RunInfo
-from train.session import Session
-from train.state import STATE, State
 from train.transfer import adopt
-from train.write import write_run
+from train.unfinished.folder import TUNED, PartialRun
+from train.unfinished.resume import check_resumed_data
+from train.unfinished.state import STATE, State
 
 __all__ = ["LAST_GOOD", "Resumption", "Trained", "load_data", "train"]
 
@@ -37,7 +37,7 @@ LAST_GOOD = "last_good.keras"
 
 @dataclass(frozen=True)
 class Resumption:
-    """An unfinished run to continue, from ``train.resume.reopen``."""
+    """An unfinished run to continue, from ``train.unfinished.resume.reopen``."""
 
     partial: PartialRun
     state: State

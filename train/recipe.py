@@ -6,10 +6,10 @@ No TensorFlow is imported here, so that ``--help`` and ``--list`` answer at once
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.errors import UsageError
 from runtime.specs import InputSpec, OutputSpec
@@ -19,9 +19,7 @@ from train.datasets.dataset import Dataset
 if TYPE_CHECKING:
     import keras
 
-    from train.learner import Learner, Setting
-
-__all__ = ["Hyperparameters", "Recipe", "Transfer", "override"]
+__all__ = ["Hyperparameters", "Learner", "Recipe", "Setting", "Transfer", "override"]
 
 
 def parameter(default: Any, text: str) -> Any:
@@ -113,7 +111,7 @@ class Recipe:
         optimizer: Makes the optimizer of (hyper-parameters, learning rate or schedule); None is
             Adam.
         learner: Makes the learner of (hyper-parameters, setting), for what is not one model
-            fitted to targets; see ``train.learner``. It replaces build, loss and optimizer.
+            fitted to targets; see ``train.loop.learner``. It replaces build, loss and optimizer.
         on_epoch: Called with the exported model, the epoch (from 1) and the run's folder, where
             it may write pictures.
         evaluate: Further metrics of the saved model, split -> name -> value, for ``run.json``;
@@ -184,3 +182,57 @@ def _parse(name: str, value: object, default: object) -> Any:
             received=value,
             expected=f"{type(default).__name__}, such as {default}",
         ) from None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a learner is told when it is built, under the strategy's scope and the seed.
+
+    Args:
+        policy: Keras dtype policy to train under; see ``under_policy``.
+        steps: Optimizer steps of the whole training.
+    """
+
+    policy: str
+    steps: int
+
+
+class Learner(Protocol):
+    """One thing to train.
+
+    Attributes:
+        losses: Names of the losses that ``step`` returns, in the order people see them.
+    """
+
+    losses: tuple[str, ...]
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """Every Keras variable that a step reads or writes: models, optimizers, seeds.
+
+        This is what is saved and restored; what is missing here makes a resumed training another
+        one. ``keras.Model.variables`` holds the seed generators of its layers.
+        """
+
+    def start_epoch(self, number: int) -> bool:
+        """Get ready for an epoch, counted from 1; True if ``step`` is another one from here on."""
+
+    def step(self, inputs: Any, targets: Any) -> Mapping[str, Any]:
+        """Take one step; runs in replica context inside a graph.
+
+        Args:
+            inputs: float32 or int32 [N, ...], this replica's part of the batch, preprocessed.
+            targets: [N, ...], its targets; what they are is between recipe and learner.
+
+        Returns:
+            Name -> scalar float32, the mean over this replica's part; keys are ``losses``.
+        """
+
+    def export(self) -> keras.Model:
+        """Return the model that is saved: float32, with the present weights.
+
+        The next call may return the same object with later weights.
+        """
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of ``step``, counted from 0 over the whole training."""

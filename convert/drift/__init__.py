@@ -1,1 +1,1 @@
-"""How far an artifact is from the float model, and whether that is too far."""
+"""How far is an artifact from float, and is that too far?"""

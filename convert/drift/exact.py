@@ -18,7 +18,9 @@ __all__ = ["exact_p_value", "tango_scores"]
 
 # Risk that the rate of gained samples lies outside its interval (Berger and Boos).
 _GAMMA = 1e-4
+
 _GRID = 40
+
 # Standard deviations of the number of gained samples that are added up: the rest is below 1e-14.
 _REACH = 8
 

@@ -26,11 +26,15 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95
+
 MAX_SAMPLES = 10**9
+
 # With more discordant samples the normal approximation is as good: 5.003 % instead of 5 % at most.
 MANY = 1000
+
 # The exact bound is rounded up by at most this part of it.
 _PRECISION = 1e-3
+
 _EDGE = 1e-12
 
 

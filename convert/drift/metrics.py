@@ -5,6 +5,7 @@ A missing or impossible metric raises; it never reads as a drift of zero.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +17,11 @@ from runtime.errors import InvalidDataError
 from runtime.specs import OutputSpec
 from runtime.tasks import MAX_PSNR, METRIC, check_targets, decide, evaluate, psnr
 
-__all__ = ["Decisions", "OutputDrift", "measure_drift"]
+__all__ = ["SEVERITY", "Decisions", "OutputDrift", "measure_drift", "worst_of"]
 
 CALIBRATION_BINS = 15
+
+SEVERITY = ("pass", "unverified", "inconclusive", "refused")
 
 
 @dataclass(frozen=True)
@@ -239,3 +242,19 @@ def _calibration_error(values: Floats, right: Array, decided: Array, binary: boo
 def _confusion(truth: Array, decided: Array, classes: int) -> list[list[int]]:
     flat = np.bincount(truth * classes + decided, minlength=classes * classes)
     return [[int(v) for v in row] for row in flat.reshape(classes, classes)]
+
+
+def worst_of(drifts: Mapping[str, Sequence[OutputDrift]]) -> list[OutputDrift]:
+    """Return the drift of each output in the runtime in which it is worst.
+
+    Args:
+        drifts: Runtime -> drift there of each output.
+    """
+    every = [drift for of_runtime in drifts.values() for drift in of_runtime]
+    return [
+        max(
+            (drift for drift in every if drift.output == output),
+            key=lambda drift: (SEVERITY.index(drift.verdict), drift.upper_bound),
+        )
+        for output in dict.fromkeys(drift.output for drift in every)
+    ]

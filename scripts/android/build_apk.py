@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from convert.to_android import export_assets
+from convert.bundle.android import export_assets
 from runtime.console import guarded
 from runtime.errors import EdgewardError, UsageError
 from runtime.files import sha256_file

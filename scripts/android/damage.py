@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.to_android import export_assets
+from convert.bundle.android import export_assets
 from runtime.arrays import Array
 from runtime.artifact import Artifact
 from runtime.bundle import Bundle

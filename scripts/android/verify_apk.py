@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from convert.to_android import BUNDLES
+from convert.bundle.android import BUNDLES
 from runtime.bundle import Bundle
 from runtime.console import guarded
 from runtime.errors import EdgewardError

@@ -28,8 +28,8 @@ from scripts.devices.cache import built
 from scripts.devices.emulate import run
 from scripts.devices.host import fitting
 from scripts.devices.judge import runner_of
-from scripts.devices.proof import Device, Measured, Subject, measured_by
 from scripts.devices.roots import ROOTS
+from scripts.devices.subject import Device, Measured, Subject, measured_by
 
 __all__ = ["HERE", "RUNTIME", "THERE", "devices"]
 

@@ -1,4 +1,4 @@
-"""``probe.py`` for TensorFlow Lite's Android library, by its C API, under ``bionic.c``."""
+"""``child.py`` for TensorFlow Lite's Android library, by its C API, under ``bionic.c``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from probe import probe  # type: ignore[import-not-found]  # beside this file
+from child import probe  # type: ignore[import-not-found]  # beside this file
 
 from runtime.arrays import Array
 from runtime.artifact import Artifact, TensorSpec

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convert.to_android import export_assets
+from convert.bundle.android import export_assets
 from runtime.artifact import Artifact
 from runtime.bundle import Bundle
 from runtime.errors import EdgewardError, MissingExtraError
@@ -25,7 +25,7 @@ from scripts.android.recording import Played, Sample, answering, opening, play, 
 from scripts.android.verify_apk import changed_files, unpack, verify
 from scripts.devices import android
 from scripts.devices.cache import built
-from scripts.devices.proof import Row, Subject
+from scripts.devices.subject import Row, Subject
 
 __all__ = [
     "EXP_ULPS",

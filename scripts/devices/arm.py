@@ -12,12 +12,12 @@ from runtime.errors import EdgewardError
 from runtime.samples import save_samples
 from scripts.devices.emulate import answer, run
 from scripts.devices.host import fitting
-from scripts.devices.proof import Device, Measured, Subject, measured_by
 from scripts.devices.roots import ROOTS
+from scripts.devices.subject import Device, Measured, Subject, measured_by
 
 __all__ = ["devices"]
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).with_name("child.py")
 
 
 def devices() -> list[Device]:

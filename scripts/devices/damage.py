@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from convert.graph import FILE_IDENTIFIER, parse
+from convert.artifact.tflite import FILE_IDENTIFIER, parse
 from runtime.arrays import Array
 from runtime.artifact import Artifact
 from runtime.bundle import Bundle
@@ -25,7 +25,7 @@ from runtime.files import sha256_bytes
 from runtime.golden import Golden
 from runtime.selftest import FLOAT_LSB
 from scripts.android.damage import seal
-from scripts.devices.proof import Device, Measured, Subject
+from scripts.devices.subject import Device, Measured, Subject
 
 __all__ = ["DAMAGES", "Noticed", "damaged", "noticed", "other_weights"]
 

@@ -18,7 +18,7 @@ __all__ = ["Apt"]
 NEEDED = ("apt-get", "dpkg-deb")
 FIX = (
     "run it on Debian 12, or in its container, as root or not; every other proof runs without: "
-    "python -m scripts.devices.table --devices host"
+    "python -m scripts.devices.run --devices host"
 )
 
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from runtime.backends import BACKENDS, available_backends
-from scripts.devices.proof import Device, Measured, Subject, measured_by
+from scripts.devices.subject import Device, Measured, Subject, measured_by
 
 __all__ = ["devices", "fitting"]
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).with_name("child.py")
 # Kernels -> what the table calls them.
 OTHERS = {"reference": "reference kernels", "no-delegate": "no XNNPACK"}
 

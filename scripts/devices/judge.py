@@ -18,7 +18,7 @@ from runtime.golden import Expected, Golden
 from runtime.predictor import Runner
 from runtime.selftest import Check, check_runner
 from runtime.tasks import decide, evaluate_all
-from scripts.devices.proof import Device, Measured, Row, Subject
+from scripts.devices.subject import Device, Measured, Row, Subject
 
 __all__ = ["FLOAT_LIMIT", "claimed", "judge", "largest_difference", "runner_of"]
 

@@ -9,7 +9,7 @@ from runtime.errors import EdgewardError
 from runtime.files import write_atomic
 from runtime.tasks import METRIC
 from scripts.devices.damage import Noticed
-from scripts.devices.proof import Metrics, Row
+from scripts.devices.subject import Metrics, Row
 
 __all__ = ["PAGE", "as_text", "damage_as_text", "score", "write_page"]
 

@@ -13,7 +13,7 @@ from runtime.errors import EdgewardError
 from scripts.devices import app
 from scripts.devices.damage import Noticed, damaged, noticed
 from scripts.devices.judge import claimed, judge
-from scripts.devices.proof import Device, Measured, Row, Subject
+from scripts.devices.subject import Device, Measured, Row, Subject
 
 __all__ = ["prove", "prove_app_damage", "prove_damage"]
 

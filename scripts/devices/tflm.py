@@ -9,12 +9,12 @@ from pathlib import Path
 from runtime.artifact import Artifact
 from scripts.devices.cache import built
 from scripts.devices.packages import own_package, pinned, pip
-from scripts.devices.proof import Device, Measured, Subject, measured_by
+from scripts.devices.subject import Device, Measured, Subject, measured_by
 
 __all__ = ["devices"]
 
 RUNTIME = "tflite-micro"
-# No release but development wheels; this one is what the op tables of convert/targets.py are from.
+# No release but development wheels; this one is what the op tables of convert/targets are from.
 PIN = f"{RUNTIME}==0.dev20261023182759"
 PROBE = Path(__file__).with_name("tflm_probe.py")
 INTEGERS = ("int8", "int16x8")

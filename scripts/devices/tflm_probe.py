@@ -1,4 +1,4 @@
-"""``probe.py`` for TensorFlow Lite Micro, in a Python that has ``tflite-micro``."""
+"""``child.py`` for TensorFlow Lite Micro, in a Python that has ``tflite-micro``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from probe import probe  # type: ignore[import-not-found]  # beside this file
+from child import probe  # type: ignore[import-not-found]  # beside this file
 from tflite_micro.python.tflite_micro import runtime as tflm  # type: ignore[import-not-found]
 
 from runtime.arrays import Array

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from support import SUBSET
 
-from convert.to_android import export_assets
-from convert.write import write_bundle
+from convert.bundle.android import export_assets
+from convert.bundle.write import write_bundle
 from runtime.arrays import Array
 from runtime.artifact import Artifact, Drift, TensorSpec
 from runtime.bundle import Bundle

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert.write import write_bundle
+from convert.bundle.write import write_bundle
 from runtime.arrays import Array
 from runtime.artifact import Artifact, Drift, TensorSpec
 from runtime.bundle import Bundle

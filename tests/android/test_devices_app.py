@@ -13,14 +13,14 @@ import pytest
 from java_cases import compile_wrong, need_java
 from support import REPOSITORY, SUBSET
 
-from convert.to_android import BUNDLES
+from convert.bundle.android import BUNDLES
 from runtime.bundle import Bundle
 from runtime.samples import Samples, load_samples
 from scripts.android import build_apk, jvm, toolchain
 from scripts.android.damage import HARMS, Harm, seal
 from scripts.android.jvm import Java
 from scripts.devices import android, app
-from scripts.devices.proof import Subject
+from scripts.devices.subject import Subject
 
 SHIPPED = REPOSITORY / "android_demo" / "app" / "src" / "main" / "assets" / BUNDLES / "mnist_edge"
 COUNT = 60

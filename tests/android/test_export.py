@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY
 
-from convert.to_android import BUNDLES, export_assets
+from convert.bundle.android import BUNDLES, export_assets
 from runtime.bundle import Bundle
 from runtime.errors import InvalidBundleError, TargetError
 from runtime.selftest import selftest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from java_cases import compile_wrong
 
-from convert.to_android import export_assets
+from convert.bundle.android import export_assets
 from runtime.bundle import Bundle
 from runtime.samples import load_samples
 from scripts.android.compare import Difference, compare

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from convert import trace
-from convert.job import OLDEST
-from convert.maker import Maker
+from convert.export.exporter import Exporter
+from convert.model.load import load_model
+from convert.settings import OLDEST
 from convert.variants import FORMATS, VARIANTS, plan
 from runtime.preprocessing import preprocess_batch
 from train.run import Run
@@ -21,10 +21,10 @@ def every_variant(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Artifact id -> file, of the run's model."""
     opened = Run.open(run)
     (name, spec), (output,) = next(iter(opened.info.inputs.items())), opened.info.outputs
-    loaded = trace.load_model(run / "model.keras", [name], [output])
+    loaded = load_model(run / "model.keras", [name], [output])
     calibration = opened.samples("calibration").take(range(100))
     samples = {name: preprocess_batch(spec, calibration.inputs[name])}
-    maker = Maker(loaded, samples, OLDEST, tmp_path_factory.mktemp("maker"))
+    maker = Exporter(loaded, samples, OLDEST, tmp_path_factory.mktemp("maker"))
     ids, _ = plan(list(VARIANTS), FORMATS, everything=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own

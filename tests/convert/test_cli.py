@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support import RunPython
 
-from convert.to_android import check_assets
+from convert.bundle.android import check_assets
 from runtime.samples import Samples, load_samples, save_samples
 
 

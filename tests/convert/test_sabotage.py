@@ -17,9 +17,10 @@ from damage import scale_channel, shift_range, shift_zero_point
 from sabotage import BUDGET, Outcome, Workbench
 from support import REPOSITORY
 
-from convert.calibration import choose_calibration
-from convert.reproduce import reproduce
-from convert.source import Source, open_source
+from convert.measure.reproduce import reproduce
+from convert.samples.calibration import choose_calibration
+from convert.source.open import open_source
+from convert.source.source import Source
 from runtime.arrays import Array
 from runtime.errors import ReproductionError
 from runtime.samples import Samples

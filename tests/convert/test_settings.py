@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from convert.job import Job
 from convert.settings import DEFAULT, METHODS, Settings, check_settings
 from convert.variants import FLOAT32, INT8, INT8_MIXED, INT16X8, VARIANTS, Variant, plan
+from convert.worker.job import Job
 from runtime.errors import TargetError, UsageError
 
 MIXED = Settings("mse", 200, ("a/MatMul", "b/Conv;b/Relu"))

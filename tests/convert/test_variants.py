@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from convert import conversion
-from convert.conversion import convert_all, default_memory
-from convert.job import CALIBRATION, OLDEST, Job
-from convert.source import open_source
+from convert.settings import OLDEST
+from convert.source.open import open_source
 from convert.variants import VARIANTS, plan, variant_of
+from convert.worker import conversion
+from convert.worker.conversion import convert_all, default_memory
+from convert.worker.job import CALIBRATION, Job
 from runtime.artifact import ARTIFACT_VARIANTS
 from runtime.errors import ConverterError, TargetError, UsageError
 
@@ -69,7 +70,7 @@ class Crashing:
         self.jobs: list[list[str]] = []
 
     def __call__(
-        self, folder: Path, *, timeout: float, on_event: Any, memory: int, module: str
+        self, folder: Path, *, timeout: float, on_event: Any, memory: int, program: str
     ) -> dict[str, str]:
         job = Job.read(folder)
         self.jobs.append(job.artifacts)
@@ -84,11 +85,9 @@ class Crashing:
 def run_all(run: Path, folder: Path, tolerant: bool, memory: int = 0) -> conversion.Conversion:
     (folder / CALIBRATION).write_bytes((run / "calibration.npz").read_bytes())
     return convert_all(
-        *(folder, open_source(run), IDS),
-        tolerant=tolerant,
-        switches=OLDEST,
+        folder,
+        open_source(run).job(IDS, tolerant=tolerant, memory=memory, switches=OLDEST),
         timeout=100,
-        memory=memory,
         progress=lambda line: None,
     )
 

@@ -13,7 +13,7 @@ from runtime.samples import load_samples, save_samples
 
 # ``scripts`` is no package that is installed; ``python -m pytest`` finds it, ``pytest`` does not.
 sys.path.insert(0, str(REPOSITORY))
-from scripts.devices.proof import Subject
+from scripts.devices.subject import Subject
 
 COUNT = 100
 

@@ -11,7 +11,7 @@ import pytest
 from scripts.android import jvm, toolchain
 from scripts.devices import android, bionic
 from scripts.devices.judge import judge
-from scripts.devices.proof import Device, Subject
+from scripts.devices.subject import Device, Subject
 
 pytestmark = [
     pytest.mark.device,

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import EdgewardError, MissingExtraError, UsageError
 from scripts.android import toolchain
-from scripts.devices import android, app, cache, debian, emulate, packages, table
+from scripts.devices import android, app, cache, debian, emulate, packages, run
 
 
 @pytest.fixture(autouse=True)
@@ -83,25 +83,25 @@ def test_unknown_devices_and_packages_are_usage_errors() -> None:
     with pytest.raises(MissingExtraError):
         packages.pinned("no-such-package-at-all")
     with pytest.raises(UsageError, match="Unknown devices"):
-        table._chosen("toaster")
+        run._chosen("toaster")
 
 
 def test_a_group_that_is_named_and_not_here_is_an_error_and_otherwise_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(toolchain, "cached", lambda name: False)
-    devices, missing = table._chosen(None)
+    devices, missing = run._chosen(None)
     assert "android" not in {device.group for device in devices}
     assert "NOT PROVEN" in missing
     assert android.HERE in missing
     assert all(name in missing for name in android.THERE.values())
     with pytest.raises(UsageError, match="not here") as caught:
-        table._chosen("android")
+        run._chosen("android")
     assert caught.value.fix == app.INSTALL
 
 
 def test_every_device_is_compared_with_one_that_is_there() -> None:
-    devices, missing = table._chosen(None)
+    devices, missing = run._chosen(None)
     names = [device.name for device in devices]
     assert len(set(names)) == len(names) >= 12
     assert {device.baseline for device in devices} - {None} <= set(names)

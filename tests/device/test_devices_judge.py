@@ -19,8 +19,8 @@ from runtime.samples import load_samples, save_samples
 from scripts.devices import host
 from scripts.devices.damage import DAMAGES
 from scripts.devices.page import as_text, damage_as_text, score
-from scripts.devices.proof import Device, Measured, Subject
 from scripts.devices.prove import prove, prove_damage
+from scripts.devices.subject import Device, Measured, Subject
 
 COUNT = 20
 
@@ -161,7 +161,7 @@ def test_the_command_prints_one_object_and_refuses_a_bundle_twice(
 ) -> None:
     words = ["--devices", "host", "--samples", "5", "--data", str(run / "test.npz"), "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.devices.table", *[str(bundle)] * (1 + twice), *words],
+        [sys.executable, "-m", "scripts.devices.run", *[str(bundle)] * (1 + twice), *words],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,

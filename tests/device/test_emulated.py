@@ -16,8 +16,8 @@ from scripts.devices import android, arm, emulate, host, tflm
 from scripts.devices.damage import damaged, noticed
 from scripts.devices.judge import judge, largest_difference
 from scripts.devices.page import score
-from scripts.devices.proof import Device, Measured, Subject
 from scripts.devices.roots import ROOTS
+from scripts.devices.subject import Device, Measured, Subject
 
 # Minutes, most of them for downloads and the training of two small models.
 pytestmark = [pytest.mark.device, pytest.mark.slow]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.errors import UsageError
 from train.recipe import Recipe
-from train.user_recipe import load_user_recipe
+from train.recipes.user_recipe import load_user_recipe
 
 __all__ = ["NAMES", "load_recipe"]
 

@@ -17,7 +17,7 @@ from train.datasets.cache import Say
 from train.datasets.dataset import Dataset
 from train.datasets.image_folder import ImageFolder
 from train.datasets.split import Shares
-from train.parts import image_input
+from train.parts.common import image_input
 from train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from runtime.specs import OutputSpec
 from train.datasets import mnist
-from train.parts import image_input, quick_adam, smoothed_loss
+from train.parts.common import image_input, quick_adam, smoothed_loss
 from train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from train.recipe import Hyperparameters, Recipe, parameter
 if TYPE_CHECKING:
     import keras
 
-    from train.learner import Learner, Setting
+    from train.recipe import Learner, Setting
 
 __all__ = ["RECIPE", "MnistGan", "build_discriminator"]
 
@@ -96,7 +96,7 @@ def learner(hyper: MnistGan, setting: Setting) -> Learner:
     """Make what trains the two in turns."""
     import keras
 
-    from train.gan import AdversarialLearner, Adversary
+    from train.parts.gan import AdversarialLearner, Adversary
 
     def adam(rate: float) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(rate, beta_1=hyper.momentum)
@@ -114,7 +114,7 @@ def learner(hyper: MnistGan, setting: Setting) -> Learner:
 
 def draw(model: keras.Model, epoch: int, folder: Path) -> None:
     """Write ``samples.png``, and the same for each epoch in ``samples/``: 100 digits."""
-    from train.plot_samples import plot_samples
+    from train.results.plots import plot_samples
 
     images = np.asarray(model.predict_on_batch(draw_noise(100, _NOISE, _GRID)))
     (folder / "samples").mkdir(exist_ok=True)
@@ -134,8 +134,8 @@ def evaluate(
     """
     import keras
 
-    from train.fit import forward
-    from train.frechet import frechet_distance, train_judge
+    from train.loop.fit import forward
+    from train.parts.frechet import frechet_distance, train_judge
 
     if not isinstance(dataset, GeneratorDataset):
         raise InvalidDataError("There are no real digits to compare with.", received=dataset.name)

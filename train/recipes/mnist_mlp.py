@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.specs import OutputSpec
 from train.datasets import mnist
-from train.parts import image_input
+from train.parts.common import image_input
 from train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ def build(hyper: TextLstm, rows: int = 10_000) -> keras.Model:
 
 def augment(hyper: TextLstm) -> keras.Layer | None:
     """Make the layer that takes words away from training texts at random."""
-    from train.word_dropout import WordDropout
+    from train.parts.word_dropout import WordDropout
 
     return WordDropout(hyper.word_dropout, _UNKNOWN) if hyper.word_dropout else None
 

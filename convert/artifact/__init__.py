@@ -1,0 +1,1 @@
+"""Read a file back and say whether its name is true."""

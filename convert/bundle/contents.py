@@ -1,0 +1,131 @@
+"""What a bundle holds: manifest, golden vectors, reports, and what the next conversion knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from convert.bundle.reuse import Kept, Record, with_record
+from convert.measure.measure import Measured
+from convert.report.report import ConversionReport
+from convert.source.source import Source
+from convert.worker.conversion import Conversion
+from runtime.golden import Golden
+from runtime.manifest import Manifest
+from runtime.manifest import Source as ManifestSource
+from runtime.samples import Samples
+
+__all__ = ["bundle_files", "record_of", "refusal_files"]
+
+# What a device should run when nothing else is asked for.
+_PREFERRED = (
+    "tflite-int8", "tflite-int8-floatio", "onnx-int8", "tflite-int8-mixed",
+    "tflite-dynamic", "onnx-dynamic",
+    "tflite-int16x8", "tflite-fp16", "onnx-fp16", "tflite-fp32", "onnx-fp32",
+)  # fmt: skip
+
+# The worker's words where an artifact was exchanged for the nearest one that the model can have.
+_INSTEAD = re.compile(r"(\S+) instead of (\S+): ")
+
+# What failed of time, memory or a crash may be made when it is asked for again.
+_PASSING = ("crashed", "memory", "time left", "out of time")
+
+
+def bundle_files(
+    source: Source,
+    passed: Sequence[Measured],
+    report: ConversionReport,
+    release: int,
+    golden: Samples,
+    record: Record,
+) -> dict[str, bytes]:
+    """Return file name -> content of a bundle, without SHA256SUMS.
+
+    Args:
+        source: The model's data and specs.
+        passed: What goes into it.
+        report: Of this conversion.
+        release: Number of the bundle.
+        golden: The golden inputs.
+        record: What the next conversion has to know.
+    """
+    ids = [m.artifact.id for m in passed]
+    manifest = Manifest(
+        name=source.name,
+        release=release,
+        created_with=report.created_with,
+        source=ManifestSource(source.run, source.model_sha256, source.data_sha256),
+        default=next((i for i in _PREFERRED if i in ids), ids[0]),
+        inputs=source.inputs,
+        outputs=source.outputs,
+        artifacts=tuple(m.artifact for m in passed),
+    )
+    vectors = [
+        {name: column[i] for name, column in golden.inputs.items()} for i in range(len(golden))
+    ]
+    files = {
+        "manifest.json": manifest.to_bytes(),
+        "golden.json": Golden(vectors, [e for m in passed for e in m.expected]).to_bytes(),
+        "report.json": with_record(report.to_bytes(), record),
+        "report.html": report.to_html(),
+        **{m.artifact.file: m.data for m in passed},
+        **source.vocabularies,
+    }
+    labels = [spec.labels for spec in source.outputs.values() if spec.labels]
+    if len(labels) == 1:
+        files["labels.txt"] = "".join(f"{label}\n" for label in labels[0]).encode()
+    return files
+
+
+def refusal_files(
+    measured: Sequence[Measured], report: ConversionReport, record: Record
+) -> dict[str, bytes]:
+    """Return file name -> content of what a refused conversion leaves.
+
+    The artifacts are there for the next conversion, which may only have another budget. There is no
+    manifest, so no runtime takes them for a bundle.
+
+    Args:
+        measured: All artifacts.
+        report: Of this conversion.
+        record: What the next conversion has to know.
+    """
+    return {
+        "report.html": report.to_html(),
+        "report.json": with_record(report.to_bytes(), record),
+        **{m.artifact.file: m.data for m in measured},
+    }
+
+
+def record_of(
+    request: str,
+    conversion: Conversion,
+    measured: Sequence[Measured],
+    failures: Sequence[str],
+    key_of: Callable[[str], str],
+) -> Record:
+    """Return what the next conversion has to know.
+
+    Args:
+        request: Hash of what was asked for.
+        conversion: What was made, and what was not.
+        measured: All artifacts.
+        failures: Why attempts of repair failed.
+        key_of: Artifact id -> hash of what it depends on.
+    """
+    instead: dict[str, dict[str, str]] = {}
+    for note in conversion.notes:
+        if match := _INSTEAD.match(note):
+            instead.setdefault(match[1], {})[match[2]] = note
+    reasons = [*conversion.missing.values(), *failures]
+    passing = any(word in why for why in reasons for word in _PASSING)
+    kept = {
+        m.artifact.id: Kept(
+            key=key_of(m.artifact.id),
+            sha256=m.artifact.sha256,
+            stateful=m.artifact.stateful,
+            instead=instead.get(m.artifact.id, {}),
+        )
+        for m in measured
+    }
+    return Record("" if passing else request, kept)

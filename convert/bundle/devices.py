@@ -1,0 +1,87 @@
+"""The parity matrix on other processors, where this is a checkout that can emulate them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from convert.bundle.write import write_bundle
+from convert.measure.records import ParityRow
+from runtime.bundle import Bundle
+from runtime.samples import Samples, save_samples
+
+__all__ = ["device_rows"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+_SAMPLES = 100
+
+# This machine's own runtimes are in the matrix already.
+_HERE = "host"
+
+_MICRO = "tflite-micro"
+
+# Proves files, and no answers.
+_PACKAGE = "Android package"
+
+
+def device_rows(
+    files: Mapping[str, bytes], samples: Samples, progress: Callable[[str], None]
+) -> tuple[list[ParityRow], str]:
+    """Run a bundle on the emulated devices of ``scripts/devices`` (docs/devices.md).
+
+    Args:
+        files: File name -> content of the bundle.
+        samples: Raw test samples.
+        progress: Called with one line per step.
+
+    Returns:
+        A row for each artifact and device; and why there is none, empty where there are some.
+    """
+    if not (_ROOT / "scripts" / "devices" / "run.py").is_file():
+        return [], "parity on other processors needs a checkout of the repository: make devices"
+    progress(f"parity on emulated devices, {_SAMPLES} samples (the first time they are set up)")
+    with tempfile.TemporaryDirectory(prefix="edgeward-") as name:
+        bundle, data = Path(name) / "bundle", Path(name) / "samples.npz"
+        write_bundle(bundle, dict(files))
+        outputs = Bundle.open(bundle).manifest.outputs.values()
+        decides = any(one.task in ("classification", "binary") for one in outputs)
+        save_samples(data, samples.take(range(min(_SAMPLES, len(samples)))))
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "scripts.devices.run", str(bundle)),
+                *("--data", str(data), "--samples", str(_SAMPLES), "--seconds", "10"),
+                *("--no-damage", "--json"),
+            ],
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+        )
+    try:
+        found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+    except (KeyError, ValueError):
+        return [], f"no parity on other processors: {done.stderr.strip()[-500:]}"
+    return [_row(one, decides) for one in found if _elsewhere(one["device"])], ""
+
+
+def _elsewhere(device: str) -> bool:
+    return device != _PACKAGE and (not device.startswith(_HERE) or _MICRO in device)
+
+
+def _row(one: Mapping[str, Any], decides: bool) -> ParityRow:
+    ran = one["values"] > 0
+    return ParityRow(
+        artifact=one["artifact"],
+        runtime=f"{one['device']} ({one['runtime']})",
+        kernels=f"against {one['compared_with']}",
+        samples=one["samples"],
+        max_lsb=one["lsb"] if ran else None,
+        differing=one["differing"] / one["values"] if ran else 0.0,
+        flips=one["flips"] if ran and decides else None,
+        detail=one["reason"],
+    )

@@ -1,0 +1,324 @@
+"""Not doing again what was done: the same request is answered, and the same artifact taken over.
+
+Both are decided by hashes of everything that the result depends on (``fingerprint``), and both take
+only bytes that match theirs. What the last conversion left, its bundle or its refusal, is verified
+before it is used: ``report.json`` of both holds those hashes, and SHA256SUMS covers it like every
+other file. No cache lies beside that could grow, or tell another story than the bundle.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convert.bundle.write import REPORTS, refusal_of, remove_refusal
+from convert.report.report import ConversionReport
+from convert.variants import FORMATS, VARIANTS, artifact_file
+from convert.worker.conversion import Conversion
+from runtime.bundle import SUMS, Bundle
+from runtime.errors import InvalidBundleError, InvalidInputError
+from runtime.files import parse_sums, read_regular, sha256_bytes
+from runtime.strict_json import dumps, loads
+
+__all__ = [
+    "Kept",
+    "Record",
+    "Shelf",
+    "TakenOver",
+    "decode",
+    "open_shelves",
+    "recall",
+    "take_over",
+    "with_record",
+]
+
+_KEY = "reuse"
+
+_MAX_REPORT = 2**26
+
+_MAX_SUMS = 1_000_000
+
+_MAX_FILE = 2 * 2**30
+
+_MAPPINGS = (dict, collections.abc.Mapping)
+
+_SEQUENCES = (list, collections.abc.Sequence)
+
+
+def recall(path: Path, key: str, shelves: Sequence[Shelf]) -> ConversionReport | None:
+    """Answer a request that was answered before, as it was answered then.
+
+    Args:
+        path: The bundle.
+        key: Hash of what is asked for.
+        shelves: What the last conversions left.
+
+    Returns:
+        The report; None where the request is new, or where what it led to is not there any more.
+
+    Raises:
+        RefusedError: It was refused.
+    """
+    answers = {shelf.folder: shelf for shelf in shelves if key and shelf.record.request == key}
+    bundle, refusal = answers.get(path), answers.get(refusal_of(path))
+    if bundle is not None and all(a["bundled"] or a["instead"] for a in bundle.report["artifacts"]):
+        report = _answer(bundle, path, "nothing has changed: reused release {release}")
+        if report is not None:
+            remove_refusal(refusal_of(path))
+        return report
+    if refusal is None:
+        return None
+    kept = refusal.report["release"]  # under keep_passing
+    if kept is not None and (bundle is None or bundle.report["release"] != kept):
+        return None
+    report = _answer(refusal, path, "nothing has changed since this was refused")
+    if report is None:
+        return None
+    # Knows the statistics, which take a second to import.
+    from convert.report.report import refused
+
+    raise refused(report, refusal.folder / REPORTS[0])
+
+
+def _answer(shelf: Shelf, path: Path, note: str) -> ConversionReport | None:
+    try:
+        report: ConversionReport = decode(ConversionReport, dict(shelf.report))
+    except (KeyError, TypeError, ValueError):
+        return None  # of another version
+    return replace(
+        report,
+        bundle=None if report.bundle is None else path,
+        reused=[artifact.id for artifact in report.artifacts],
+        notes=[*report.notes, note.format(release=report.release)],
+    )
+
+
+@dataclass
+class TakenOver:
+    """Artifacts of earlier conversions.
+
+    Attributes:
+        made: Artifact id -> whether it keeps state between invocations.
+        asked: The artifacts asked for that need no converter; some are another one in ``made``.
+        notes: What the user should know.
+    """
+
+    made: dict[str, bool] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def add_to(self, conversion: Conversion) -> Conversion:
+        """Return everything that is there now, in the order in which it is always measured."""
+        made = {**self.made, **conversion.made}
+        conversion.made = {name: made[name] for name in sorted(made, key=_rank)}
+        conversion.notes = list(dict.fromkeys([*self.notes, *conversion.notes]))
+        return conversion
+
+
+def _rank(artifact_id: str) -> tuple[int, int]:
+    # The float32 twin first: the others are compared with it.
+    format_, _, variant = artifact_id.partition("-")
+    names = list(VARIANTS)
+    return FORMATS.index(format_), names.index(variant) if variant in names else len(names)
+
+
+def take_over(
+    shelves: Sequence[Shelf],
+    ids: Sequence[str],
+    key_of: Callable[[str], str],
+    folder: Path,
+    *,
+    tolerant: bool,
+) -> TakenOver:
+    """Put the artifacts that an earlier conversion made from the same into the work folder.
+
+    Args:
+        shelves: What the last conversions left.
+        ids: Ids of the artifacts asked for.
+        key_of: Artifact id -> hash of what it depends on.
+        folder: The work folder.
+        tolerant: Whether an artifact that the model cannot have is left out, not exchanged.
+    """
+    taken = TakenOver()
+    for wanted in ids:
+        for shelf in shelves:
+            kept = shelf.record.artifacts
+            candidates = [wanted] * (wanted in kept)
+            if not tolerant:
+                candidates += [name for name in kept if wanted in kept[name].instead]
+            for name in candidates:
+                data = shelf.artifact(name, key_of(name))
+                if data is None or wanted in taken.asked:
+                    continue
+                (folder / artifact_file(name)).write_bytes(data)
+                taken.made[name] = kept[name].stateful
+                taken.asked.add(wanted)
+                taken.notes += [kept[name].instead[wanted]] if name != wanted else []
+    return taken
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is remembered of an artifact.
+
+    Attributes:
+        key: Hash of what it depends on.
+        sha256: Hash of the file.
+        stateful: Whether it keeps state between invocations.
+        instead: Artifact that was asked for -> the note on why this one was made.
+    """
+
+    key: str
+    sha256: str
+    stateful: bool
+    instead: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered of a conversion.
+
+    Attributes:
+        request: Hash of all that was asked for; empty where asking again may give more.
+        artifacts: Artifact id -> what is remembered of it.
+    """
+
+    request: str
+    artifacts: Mapping[str, Kept]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Record:
+        """Read what ``with_record`` wrote."""
+        kept = {name: Kept(**item) for name, item in value["artifacts"].items()}
+        return cls(str(value["request"]), kept)
+
+
+def with_record(report: bytes, record: Record) -> bytes:
+    """Return the text of ``report.json`` with the record in it."""
+    return dumps({**loads(report, "report.json", _MAX_REPORT), _KEY: asdict(record)})
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """An earlier conversion.
+
+    Attributes:
+        folder: Where it is.
+        files: File name -> bytes, as they were checked.
+        report: The JSON object of ``report.json``, without the record.
+        record: What is remembered of it.
+    """
+
+    folder: Path
+    files: Mapping[str, bytes]
+    report: Mapping[str, Any]
+    record: Record
+
+    @classmethod
+    def open(cls, folder: Path, *, bundle: bool) -> Shelf | None:
+        """Read and verify an earlier conversion; None where there is none that remembers.
+
+        Args:
+            folder: A bundle, or the folder of a refusal.
+            bundle: Whether it has to be a bundle.
+
+        Raises:
+            InvalidInputError: It is damaged, or was edited.
+        """
+        if folder.is_symlink() or not folder.is_dir() or not any(folder.iterdir()):
+            return None
+        if bundle:
+            Bundle.open(folder).verify()
+        elif not (folder / SUMS).is_file():
+            return None
+        hashes = parse_sums(read_regular(folder / SUMS, _MAX_SUMS))
+        files = {name: read_regular(folder / name, _MAX_FILE) for name in hashes}
+        for name, data in files.items():
+            if sha256_bytes(data) != hashes[name]:
+                raise InvalidBundleError(f"{name} is damaged: it is not the file that was written.")
+        if "report.json" not in files:
+            return None
+        report = loads(files["report.json"], "report.json", _MAX_REPORT)
+        try:
+            record = Record.from_json(report.pop(_KEY))
+        except (AttributeError, KeyError, TypeError):
+            return None  # of another version
+        return cls(folder, files, report, record)
+
+    def artifact(self, artifact_id: str, key: str) -> bytes | None:
+        """Return the file of an artifact that depends on the same as what is asked for."""
+        kept = self.record.artifacts.get(artifact_id)
+        data = self.files.get(artifact_file(artifact_id))
+        if kept is None or data is None or kept.key != key:
+            return None
+        return data if sha256_bytes(data) == kept.sha256 else None
+
+
+def open_shelves(path: Path) -> tuple[list[Shelf], list[str]]:
+    """Open what the last conversions to a bundle left.
+
+    Args:
+        path: The bundle.
+
+    Returns:
+        The bundle and the refusal beside it, where they are sound; and a note on what is not.
+    """
+    shelves: list[Shelf] = []
+    notes: list[str] = []
+    for folder, bundle in ((path, True), (refusal_of(path), False)):
+        try:
+            shelf = Shelf.open(folder, bundle=bundle)
+        except (InvalidInputError, OSError) as error:
+            said = error.message if isinstance(error, InvalidInputError) else error
+            notes.append(f"nothing of {folder.name} is reused: {said}")
+            continue
+        if shelf is not None:
+            shelves.append(shelf)
+    return shelves, notes
+
+
+def decode(kind: Any, value: Any) -> Any:
+    """Return a value as the type that it is annotated with.
+
+    Args:
+        kind: A dataclass, a container of them, or a plain type.
+        value: What ``json.loads`` gave; it comes from a file that was verified.
+
+    Raises:
+        TypeError: The value is not of that type: it was written by another version.
+
+    >>> decode(dict[str, tuple[int, ...]], {"shape": [1, 28]})
+    {'shape': (1, 28)}
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (kind,) = (argument for argument in arguments if argument is not type(None))
+        return decode(kind, value)
+    if origin in _MAPPINGS and isinstance(value, dict):
+        return {key: decode(arguments[1], item) for key, item in value.items()}
+    if origin in _SEQUENCES and isinstance(value, list):
+        return [decode(arguments[0], item) for item in value]
+    if origin is tuple and isinstance(value, list):
+        each = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        return tuple(decode(item_kind, item) for item_kind, item in zip(each, value, strict=True))
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        if set(value) != {field.name for field in fields(kind)}:
+            raise TypeError(f"{kind} has other fields than {sorted(value)}")
+        return typing.cast(Any, kind)(**{k: decode(hints[k], item) for k, item in value.items()})
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind):
+        return value
+    raise TypeError(f"{value!r} is no {kind}")

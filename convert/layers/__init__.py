@@ -1,0 +1,1 @@
+"""Where the signal is lost, layer by layer."""

@@ -1,0 +1,1 @@
+"""Run every artifact in every runtime, pair by pair with the float model."""

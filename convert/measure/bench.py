@@ -1,0 +1,129 @@
+"""Lint, target check and measurement of every artifact that was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from convert.artifact.lint import describe
+from convert.artifact.locate import locate_ops
+from convert.layers.compare import compare_layers
+from convert.measure.measure import Measured, describe_artifact, measure
+from convert.source.source import Source
+from convert.targets.target import Target, min_runtimes
+from convert.variants import artifact_file, twin_of
+from convert.worker.conversion import Conversion
+from convert.worker.isolate import isolated
+from runtime.arrays import Floats
+from runtime.errors import InvalidManifestError, TargetError
+from runtime.samples import Samples
+
+__all__ = [
+    "Bench",
+    "measure_all",
+    "measure_one",
+]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every artifact is measured with.
+
+    Attributes:
+        folder: Work folder that holds the artifacts.
+        source: The model's data and specs.
+        values: Output name -> the float model's values on the test split.
+        golden: The golden inputs.
+        max_drop: Largest drift allowed; None takes the source's own budgets.
+        targets: Format -> the runtime that must accept its artifacts.
+        timeout: Seconds that measuring one artifact may take, in all its runtimes; None is no
+            limit.
+    """
+
+    folder: Path
+    source: Source
+    values: Mapping[str, Floats]
+    golden: Samples
+    max_drop: float | None
+    targets: Mapping[str, Target]
+    timeout: float | None = None
+
+
+def measure_all(
+    conversion: Conversion, bench: Bench, *, tolerant: bool, progress: Callable[[str], None]
+) -> list[Measured]:
+    """Measure each artifact in every installed runtime.
+
+    Args:
+        conversion: What was made; what fails here is added to ``missing`` when ``tolerant``.
+        bench: What to measure with.
+        tolerant: Go on where an artifact cannot be used.
+        progress: Called with one line per artifact.
+
+    Raises:
+        TargetError: An artifact is not what its name says, does not fit its target, no runtime
+            runs it, or one hangs; and not ``tolerant``.
+    """
+    found: list[Measured] = []
+    for artifact_id, stateful in conversion.made.items():
+        progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
+        twin = next((m.artifact.size for m in found if m.artifact.id == twin_of(artifact_id)), None)
+        try:
+            measured, remark = measure_one(artifact_id, stateful, twin, bench)
+            found.append(measured)
+            conversion.notes += [remark] if remark else []
+        except (InvalidManifestError, TargetError) as error:
+            if not tolerant:
+                raise
+            received = "" if error.received is None else str(error.received)
+            conversion.missing[artifact_id] = f"{error.message} {received}".strip()
+            progress(f"not made: {artifact_id}")
+    return found
+
+
+def measure_one(
+    artifact_id: str,
+    stateful: bool,
+    twin: int | None,
+    bench: Bench,
+    float_layers: Sequence[str] = (),
+) -> tuple[Measured, str]:
+    """Measure one artifact in every installed runtime.
+
+    Args:
+        artifact_id: Its id; the file is in the bench's folder.
+        stateful: Whether it keeps state between invocations.
+        twin: Size of its float32 twin; None where there is none.
+        bench: What to measure with. Where its folder has the float32 twin too, the artifact is
+            compared with it layer by layer.
+        float_layers: What a mixed artifact was to leave in float.
+
+    Returns:
+        What was seen, and what the lint remarks.
+
+    Raises:
+        TargetError: It is not what its name says, does not fit its target, no runtime runs it, or
+            one hangs.
+    """
+    file = artifact_file(artifact_id)
+    data = (bench.folder / file).read_bytes()
+    description = describe(artifact_id, data, twin, float_layers)
+    target = bench.targets[artifact_id.partition("-")[0]]
+    target.check(artifact_id, data)
+    known = {**description.min_runtime, **min_runtimes(locate_ops(data))}
+    artifact = describe_artifact(
+        *(artifact_id, file, data, replace(description, min_runtime=known)), stateful=stateful
+    )
+    measured = isolated(
+        f"measuring {artifact_id}",
+        *(measure, artifact, data, description.nodes, bench.source, bench.values),
+        *(bench.golden, bench.max_drop),
+        timeout=bench.timeout,
+    )
+    target.check_measured(artifact_id, measured.unusable)
+    float_file = bench.folder / artifact_file(twin_of(artifact_id))
+    if float_file.exists():
+        layers = compare_layers(artifact_id, data, float_file.read_bytes(), bench.source)
+        measured = replace(measured, layers=layers)
+    return measured, description.remark

@@ -1,0 +1,284 @@
+"""Run an artifact in every installed runtime on the full test split, against the float model.
+
+What is measured is the ``Runner`` that the device will use, on the very bytes that go into the
+bundle: its preprocessing, quantisation and decoding are part of the number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convert.artifact.lint import Description
+from convert.drift.agreement import Agreement, measure_agreement
+from convert.drift.metrics import SEVERITY, OutputDrift, measure_drift, worst_of
+from convert.layers.report import LayerReport
+from convert.measure.tolerance import elsewhere, largest_difference, tolerance
+from convert.source.source import Source
+from runtime.arrays import Array, Floats
+from runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
+from runtime.backends import available_backends, open_backend
+from runtime.errors import EdgewardError, MissingExtraError, TargetError
+from runtime.files import sha256_bytes
+from runtime.golden import Expected
+from runtime.predictor import Runner
+from runtime.samples import Samples
+
+__all__ = ["Measured", "describe_artifact", "latency_us", "measure"]
+
+# Kernel sets of one runtime that another build or processor may use.
+OTHER_KERNELS = ("no-delegate", "reference")
+
+# Enough for a median that a report can show; ``python -m runtime bench`` takes its time.
+_SECONDS = 0.1
+
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of one artifact.
+
+    Attributes:
+        artifact: Its description, complete with drift.
+        data: The file.
+        drifts: Runtime -> drift there of each output that has targets.
+        agreements: Runtime -> agreement of each output with the float model.
+        unverified: Outputs without targets.
+        unusable: Runtime -> why it cannot run the artifact.
+        expected: Outputs on the golden inputs, per runtime.
+        nodes: Size of the graph, for the report.
+        latency: Runtime -> median microseconds of one invocation, on this machine.
+        layers: Its tensors against the float model's (``convert.layers.compare``); None where
+            they were not compared.
+    """
+
+    artifact: Artifact
+    data: bytes
+    drifts: Mapping[str, list[OutputDrift]]
+    agreements: Mapping[str, list[Agreement]]
+    unverified: tuple[str, ...]
+    unusable: Mapping[str, str]
+    expected: list[Expected]
+    nodes: int
+    latency: Mapping[str, float]
+    layers: LayerReport | None = None
+
+    @property
+    def worst(self) -> list[OutputDrift]:
+        """The drift of each output in the runtime in which it is worst; this one is judged."""
+        return worst_of(self.drifts)
+
+    @property
+    def verdict(self) -> str:
+        """The worst of all outputs and runtimes."""
+        verdicts = [drift.verdict for drift in self.worst]
+        return max(verdicts + ["unverified"] * bool(self.unverified), key=SEVERITY.index)
+
+
+def measure(
+    artifact: Artifact,
+    data: bytes,
+    nodes: int,
+    source: Source,
+    float_values: Mapping[str, Floats],
+    golden: Samples,
+    max_drop: float | None,
+) -> Measured:
+    """Measure one artifact.
+
+    Args:
+        artifact: What ``describe_artifact`` gave.
+        data: The file.
+        nodes: Size of its graph, for the report.
+        source: The model's data and specs.
+        float_values: Output name -> the float model's values on the test split.
+        golden: The golden inputs.
+        max_drop: Largest drift allowed; None takes the source's budget of each output.
+
+    Raises:
+        MissingExtraError: No runtime for the format is installed.
+        TargetError: No installed runtime can run it.
+    """
+    names = available_backends(artifact.format)
+    if not names:
+        raise MissingExtraError(f"An interpreter to measure {artifact.id}", "litert,onnx")
+    batch = artifact.batch
+    runners: dict[str, Runner] = {}
+    unusable: dict[str, str] = {}
+    for name in names:
+        try:
+            runner = _runner(artifact, data, name, source)
+            runner.invoke(_sample(golden, 0))
+        except TargetError as error:
+            unusable[name] = str(error)
+            continue
+        runners[name] = runner
+        if batch == "resizable" and not _resizes(runner, golden):
+            batch = "static"
+    if not runners:
+        raise TargetError(
+            f"No installed runtime can run {artifact.id}.", received=" | ".join(unusable.values())
+        )
+    artifact = replace(artifact, batch=batch)
+    runners = {name: _runner(artifact, data, name, source) for name in runners}
+    drifts: dict[str, list[OutputDrift]] = {}
+    agreements: dict[str, list[Agreement]] = {}
+    expected: list[Expected] = []
+    outputs: list[dict[str, Array]] = []
+    latency: dict[str, float] = {}
+    for runner in runners.values():
+        raw = runner.invoke_batch(source.test.inputs)
+        outputs.append(raw)
+        values = runner.values(raw)
+        runtime = f"{runner.backend.runtime} {runner.backend.version}"
+        drifts[runtime] = [
+            measure_drift(
+                name,
+                spec,
+                float_values[name],
+                values[name],
+                source.test.targets[name],
+                source.budget_of(name) if max_drop is None else max_drop,
+            )
+            for name, spec in source.outputs.items()
+            if name not in source.unverified
+        ]
+        agreements[runtime] = [
+            measure_agreement(name, spec, float_values[name], values[name])
+            for name, spec in source.outputs.items()
+        ]
+        expected.append(
+            Expected(
+                artifact.id,
+                runner.backend.runtime,
+                runner.backend.version,
+                _one_by_one(runner, golden),
+            )
+        )
+        # After the batches: an interpreter that is resized back has to allocate first.
+        latency[runtime] = latency_us(runner, golden)
+    others = [
+        _one_by_one(_runner(artifact, data, name, source, kernels), golden)
+        for name in runners
+        for kernels in OTHER_KERNELS
+    ]
+    one_by_one = [*(dict(entry.outputs) for entry in expected), *others]
+    runner = next(iter(runners.values()))
+    seen = max(tolerance(runner, outputs), tolerance(runner, one_by_one), elsewhere(artifact))
+    measured = Measured(
+        *(artifact, data, drifts, agreements, source.unverified, unusable, expected, nodes),
+        latency=latency,
+    )
+    entries = _for_manifest(measured, source, max_drop)
+    return replace(measured, artifact=replace(artifact, max_lsb=seen, drift=entries))
+
+
+def describe_artifact(
+    artifact_id: str, file: str, data: bytes, description: Description, *, stateful: bool
+) -> Artifact:
+    """Describe an artifact before it is measured.
+
+    Args:
+        artifact_id: Its id.
+        file: Its name in the bundle.
+        data: The file.
+        description: What the lint read from it.
+        stateful: Whether it keeps state between invocations; then its batch is static.
+    """
+    return Artifact(
+        id=artifact_id,
+        file=file,
+        size=len(data),
+        sha256=sha256_bytes(data),
+        variant=ARTIFACT_VARIANTS[artifact_id],
+        inputs=description.inputs,
+        outputs=description.outputs,
+        ops=description.ops,
+        min_runtime=description.min_runtime,
+        batch="static" if stateful else "resizable",
+        stateful=stateful,
+        max_lsb=0,
+        drift=(),
+    )
+
+
+def _runner(
+    artifact: Artifact, data: bytes, backend: str, source: Source, kernels: str = "default"
+) -> Runner:
+    loaded = open_backend(artifact, data, backend, kernels=kernels)
+    return Runner(artifact, loaded, source.inputs, source.outputs, source.vocabularies)
+
+
+def _sample(samples: Samples, i: int) -> dict[str, Array | bytes]:
+    return {name: column[i] for name, column in samples.inputs.items()}
+
+
+def _one_by_one(runner: Runner, samples: Samples) -> dict[str, Array]:
+    found = [runner.invoke(_sample(samples, i)) for i in range(len(samples))]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+def _resizes(runner: Runner, samples: Samples) -> bool:
+    """Tell whether a batch gives what its samples give one by one.
+
+    A file may accept another batch and compute nonsense, so the answers are compared.
+    """
+    three = samples.take(range(min(3, len(samples))))
+    try:
+        together = runner.invoke_batch(three.inputs)
+    except EdgewardError:
+        return False
+    return largest_difference([together, _one_by_one(runner, three)]) <= 1
+
+
+def _for_manifest(measured: Measured, source: Source, max_drop: float | None) -> tuple[Drift, ...]:
+    entries = []
+    first = next(iter(measured.agreements))
+    for agreement in measured.agreements[first]:
+        if agreement.output in measured.unverified:
+            budget = source.budget_of(agreement.output) if max_drop is None else max_drop
+            entries.append(agreement.to_drift(budget, first))
+    for worst in measured.worst:
+        runtime = next(name for name, drifts in measured.drifts.items() if worst in drifts)
+        entries.append(
+            Drift(
+                output=worst.output,
+                task=worst.task,
+                metric=worst.metric,
+                reference=worst.reference,
+                value=worst.value,
+                drop=worst.drop,
+                upper_bound=worst.upper_bound,
+                budget=worst.budget,
+                samples=worst.samples,
+                # A refused artifact is bundled by nobody; its record is in the report.
+                verdict="pass" if worst.verdict == "pass" else "inconclusive",
+                runtime=runtime,
+            )
+        )
+    return tuple(entries)
+
+
+def latency_us(runner: Runner, samples: Samples) -> float:
+    """Return the median time of one invocation, input tensors ready, in microseconds.
+
+    Args:
+        runner: The artifact in its interpreter, batch 1.
+        samples: Raw inputs, at least one; they are used in turns.
+    """
+    tensors = [
+        runner.tensors({name: column[i] for name, column in samples.inputs.items()})
+        for i in range(min(8, len(samples)))
+    ]
+    runner.backend.run(tensors[0])  # the first one allocates
+    times: list[int] = []
+    end = time.perf_counter() + _SECONDS
+    while len(times) < _FEWEST or time.perf_counter() < end:
+        start = time.perf_counter_ns()
+        runner.backend.run(tensors[len(times) % len(tensors)])
+        times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1000

@@ -1,0 +1,109 @@
+"""One artifact on every runtime and kernel set of this machine: where do the answers differ?
+
+Runtimes accelerate the same op in different ways: XNNPACK, the interpreter's own kernels, and the
+reference kernels that define the result. What is compared are the raw outputs on the same test
+samples, in LSB, and the decisions that follow from them. Other processors are ``make devices``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from convert.measure.measure import Measured
+from convert.measure.records import ParityRow
+from convert.source.source import Source
+from convert.worker.isolate import isolated
+from runtime.arrays import Array
+from runtime.backends import available_backends, open_backend
+from runtime.errors import EdgewardError
+from runtime.predictor import Runner
+from runtime.samples import Samples
+from runtime.selftest import lsb_difference
+from runtime.tasks import decide
+
+__all__ = ["KERNELS", "parity"]
+
+# Of each runtime: with its default delegate, without, and the kernels that define the result.
+KERNELS = {"tflite": ("default", "no-delegate", "reference"), "onnx": ("default", "reference")}
+
+_SAMPLES = 200
+
+
+def parity(
+    measured: Sequence[Measured], source: Source, progress: Callable[[str], None]
+) -> list[ParityRow]:
+    """Run artifacts on every runtime and kernel set that is installed.
+
+    Args:
+        measured: The artifacts.
+        source: The model's test samples and specs.
+        progress: Called with one line per artifact.
+    """
+    count = len(source.test)
+    samples = source.test.take(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int))
+    rows: list[ParityRow] = []
+    for one in measured:
+        progress(f"parity of {one.artifact.id} on {len(samples):,} samples")
+        rows += _rows(one, source, samples)
+    return rows
+
+
+def _rows(one: Measured, source: Source, samples: Samples) -> list[ParityRow]:
+    rows: list[ParityRow] = []
+    first: dict[str, Array] | None = None
+    artifact = one.artifact
+    for backend in available_backends(artifact.format):
+        for kernels in KERNELS[artifact.format]:
+            try:
+                # A kernel that aborts the process is a row, and not the end.
+                runtime, raw = isolated(
+                    f"{artifact.id} on {backend}, {kernels} kernels",
+                    *(_run, one, source, samples, backend, kernels),
+                )
+            except EdgewardError as error:
+                name = f"{backend} ({kernels})"
+                rows.append(ParityRow(artifact.id, name, kernels, 0, None, 0.0, None, str(error)))
+                continue
+            first = first or raw
+            rows.append(_compare(artifact.id, runtime, kernels, source, first, raw))
+    return rows
+
+
+def _run(
+    one: Measured, source: Source, samples: Samples, backend: str, kernels: str
+) -> tuple[str, dict[str, Array]]:
+    loaded = open_backend(one.artifact, one.data, backend, kernels=kernels)
+    specs = (source.inputs, source.outputs, source.vocabularies)
+    runner = Runner(one.artifact, loaded, *specs)
+    raw = runner.invoke_batch(samples.inputs)
+    values = {f"value {name}": value for name, value in runner.values(raw).items()}
+    return f"{loaded.runtime} {loaded.version}", {**raw, **values}
+
+
+def _compare(
+    artifact_id: str,
+    runtime: str,
+    kernels: str,
+    source: Source,
+    first: dict[str, Array],
+    raw: dict[str, Array],
+) -> ParityRow:
+    names = [name for name in raw if not name.startswith("value ")]
+    differences = [lsb_difference(raw[name], first[name]).reshape(-1) for name in names]
+    together = np.concatenate(differences)
+    decided = [
+        np.count_nonzero(decide(spec, raw[f"value {name}"]) != decide(spec, first[f"value {name}"]))
+        for name, spec in source.outputs.items()
+        if spec.task in ("classification", "binary")
+    ]
+    return ParityRow(
+        artifact=artifact_id,
+        runtime=runtime,
+        kernels=kernels,
+        samples=len(raw[names[0]]),
+        max_lsb=int(together.max(initial=0)),
+        differing=float(np.mean(together != 0)),
+        flips=int(sum(decided)) if decided else None,
+    )

@@ -1,0 +1,50 @@
+"""What measuring leaves for the report. Read without interpreters and statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ParityRow", "Reproduction"]
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One artifact in one runtime with one kernel set, against the first row of its artifact.
+
+    Attributes:
+        artifact: Artifact id.
+        runtime: Runtime and version, or an emulated device.
+        kernels: ``default``, ``no-delegate`` or ``reference``; of a device what it is compared
+            with instead of the first row.
+        samples: Number of samples.
+        max_lsb: Largest difference of an output value in LSB; None where it does not run.
+        differing: Share of output values that differ, 0..1.
+        flips: Samples with another decision; None where the task has no decisions.
+        detail: Why it does not run, or in what a device proof failed; else empty.
+    """
+
+    artifact: str
+    runtime: str
+    kernels: str
+    samples: int
+    max_lsb: int | None
+    differing: float
+    flips: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Whether the float model gives the metric that training noted.
+
+    Attributes:
+        metric: Name of the metric.
+        expected: Value in the run, or that the user expects; None where nobody said one.
+        measured: Value of the float model, fed through the bundle's preprocessing.
+        samples: Number of test samples.
+    """
+
+    metric: str
+    expected: float | None
+    measured: float
+    samples: int

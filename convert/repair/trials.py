@@ -1,0 +1,232 @@
+"""Making, choosing and judging the attempts of a repair; every step is noted for the report.
+
+Only the samples that choose are looked at before one attempt is judged.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.artifact.lint import island_around
+from convert.drift.gate import PairedCounts, upper_bound
+from convert.drift.metrics import OutputDrift
+from convert.measure.bench import Bench, measure_one
+from convert.measure.measure import Measured
+from convert.measure.reproduce import float_values
+from convert.repair.holdout import Holdout
+from convert.repair.ladder import repairable_variant
+from convert.repair.step import RepairStep
+from convert.settings import DEFAULT, Settings
+from convert.variants import artifact_file, twin_of
+from convert.worker.conversion import Conversion
+from convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
+from runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
+
+if TYPE_CHECKING:
+    from convert.measure.measure import Measured
+
+__all__ = ["Trials", "Tried", "Workshop", "choose", "nearest", "repairable"]
+
+# How many of the worst activations the mixed artifact leaves in float.
+_ISLANDS = (1, 2, 4)
+
+# Of the budget: a drop within it may well be proven by the samples that judge, which are more.
+_HOPE = 0.5
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where attempts are made.
+
+    Attributes:
+        bench: What the final measurement is done with.
+        holdout: Samples to choose by, and what is left to judge by.
+        make: Makes the attempts of a plan in an empty folder, which gets the float model's
+            outputs on the choosing samples too.
+        used: Calibration samples that the artifacts were made with.
+        available: Calibration samples that there are.
+        progress: Called with one line per step.
+    """
+
+    bench: Bench
+    holdout: Holdout
+    make: Callable[[Path, Plan], Conversion]
+    used: int
+    available: int
+    progress: Callable[[str], None]
+
+
+class Trials:
+    """The attempts of one repair. What fails costs an attempt, never the conversion.
+
+    Args:
+        measured: All artifacts of the conversion.
+        shop: Where attempts are made and measured.
+
+    Attributes:
+        steps: What was tried, in order.
+        notes: What the user should know.
+    """
+
+    def __init__(self, measured: Sequence[Measured], shop: Workshop) -> None:
+        self.steps: list[RepairStep] = []
+        self.notes: list[str] = []
+        self._measured = measured
+        self._shop = shop
+        self._outputs: Path | None = None
+        self._chooser: Bench | None = None
+
+    def make(self, name: str, plan: Plan) -> tuple[Conversion, Path]:
+        """Make the attempts in a folder of their own; what cannot be made is in ``missing``."""
+        folder = self._shop.bench.folder / f"repair-{name.replace(' ', '-')}"
+        folder.mkdir()
+        self._shop.progress(f"repair: {name}, {len(plan.attempts)} attempts")
+        outputs = folder / FLOAT_OUTPUTS
+        if self._outputs is not None:
+            shutil.copyfile(self._outputs, outputs)
+        try:
+            made = self._shop.make(folder, plan)
+        except (ConverterError, InvalidDataError, TargetError) as error:
+            why = f"{error.message} {error.received or ''}".strip()
+            made = Conversion(missing={one.name: why for one in plan.attempts})
+        self.notes += [note for note in made.notes if note not in self.notes]
+        if self._chooser is None and made.made:
+            source = self._shop.holdout.chooser
+            values = float_values(outputs, source)
+            self._outputs = outputs
+            self._chooser = replace(self._shop.bench, source=source, values=values)
+        return made, folder
+
+    def islands(self, measured: Measured) -> list[tuple[str, ...]]:
+        """Return what to leave in float: around the worst activation, the worst two, four."""
+        twin = self._shop.bench.folder / artifact_file("tflite-fp32")
+        layers = measured.layers
+        if measured.artifact.format != "tflite" or layers is None or not twin.exists():
+            return []
+        data = twin.read_bytes()
+        worst = [island_around(data, one.tensor) for one in layers.layers[: max(_ISLANDS)]]
+        found = []
+        for count in _ISLANDS:
+            tensors = tuple(dict.fromkeys(name for island in worst[:count] for name in island))
+            # One that holds everything is the float32 artifact.
+            if tensors and tensors not in found and len(tensors) < layers.tensors:
+                found.append(tensors)
+        return found
+
+    def try_out(
+        self, wanted: str, attempt: Attempt, made: Conversion, folder: Path
+    ) -> Tried | None:
+        """Measure one attempt on the choosing samples; None where there is nothing to measure."""
+        if attempt.name not in made.made or self._chooser is None:
+            why = made.missing.get(attempt.name, "the converter did not get that far")
+            self._failed(wanted, attempt, "validation", why)
+            return None
+        self._shop.progress(f"repair: measuring {attempt.label}")
+        bench = replace(self._chooser, folder=attempt.file(folder).parent)
+        try:
+            measured = self._measure(attempt, made.made[attempt.name], bench)
+        except EdgewardError as error:
+            self._failed(wanted, attempt, "validation", str(error))
+            return None
+        self.steps.append(RepairStep.of(wanted, attempt, measured, "validation"))
+        return Tried(attempt, measured)
+
+    def judge(self, wanted: str, one: Tried) -> Measured | None:
+        """Measure what was chosen on the samples that judge; None where it does not pass."""
+        holdout, attempt = self._shop.holdout, one.attempt
+        folder = self._shop.bench.folder / f"judged-{attempt.name}"
+        folder.mkdir()
+        (folder / artifact_file(attempt.artifact)).write_bytes(one.measured.data)
+        twin = self._shop.bench.folder / artifact_file(twin_of(attempt.artifact))
+        if twin.exists():
+            # For the comparison layer by layer.
+            shutil.copyfile(twin, folder / twin.name)
+        bench = replace(
+            self._shop.bench, folder=folder, source=holdout.judge, values=holdout.values
+        )
+        self._shop.progress(f"repair: judging {attempt.label}")
+        try:
+            final = self._measure(attempt, one.measured.artifact.stateful, bench)
+        except EdgewardError as error:
+            self._failed(wanted, attempt, "test", str(error))
+            return None
+        # Unverified are outputs without targets, which no attempt can change.
+        passed = final.verdict in ("pass", "unverified")
+        self.steps.append(RepairStep.of(wanted, attempt, final, "test", taken=passed))
+        return final if passed else None
+
+    def _failed(self, wanted: str, attempt: Attempt, samples: str, why: str) -> None:
+        self.steps.append(RepairStep.failed(wanted, attempt, samples, why))
+
+    def _measure(self, attempt: Attempt, stateful: bool, bench: Bench) -> Measured:
+        twin = twin_of(attempt.artifact)
+        size = next((m.artifact.size for m in self._measured if m.artifact.id == twin), None)
+        measured, _ = measure_one(
+            attempt.artifact, stateful, size, bench, attempt.settings.float_layers
+        )
+        return measured
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An attempt, measured on the samples that choose."""
+
+    attempt: Attempt
+    measured: Measured
+
+    @property
+    def excess(self) -> float:
+        """How far the worst output's bound is beyond its budget, in budgets; below 0 is within."""
+        # Budgets differ from output to output: half a point of accuracy, 30 dB.
+        return max((d.upper_bound - d.budget) / d.budget for d in self.measured.worst)
+
+    @property
+    def good(self) -> bool:
+        """Whether it keeps every budget there."""
+        return all(drift.verdict == "pass" for drift in self.measured.worst)
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether only more samples are missing: each drop is well within its budget."""
+        return all(
+            drift.verdict == "pass"
+            or (drift.verdict == "inconclusive" and drift.drop <= _HOPE * drift.budget)
+            for drift in self.measured.worst
+        )
+
+
+def choose(tried: Sequence[Tried]) -> Tried | None:
+    """Return the attempt to judge: the first good one, or else the nearest that is hopeful.
+
+    One for each rung of the ladder: among many that are judged one would pass by luck.
+    """
+    good = next((one for one in tried if one.good), None)
+    hopeful = [one for one in tried if one.hopeful]
+    return good or min(hopeful, key=lambda one: one.excess, default=None)
+
+
+def nearest(tried: Sequence[Tried]) -> Settings:
+    """Return the settings that came nearest to the budget; the default where none was tried."""
+    return min(tried, key=lambda one: one.excess).attempt.settings if tried else DEFAULT
+
+
+def repairable(measured: Measured, *, fallback: bool = False) -> bool:
+    """Tell whether an artifact missed a budget that a better one could keep.
+
+    With so few samples that even an artifact without a single difference would be inconclusive
+    there is nothing to repair.
+    """
+    if not repairable_variant(measured.artifact.variant, fallback=fallback):
+        return False
+    over = [drift for drift in measured.worst if drift.upper_bound > drift.budget]
+    return bool(over) and all(_provable(drift) for drift in over)
+
+
+def _provable(drift: OutputDrift) -> bool:
+    if drift.task not in ("classification", "binary"):
+        return True
+    return upper_bound(PairedCounts(drift.samples, 0, 0)) <= drift.budget

@@ -1,0 +1,1 @@
+"""What happened: data, HTML, Markdown, console."""

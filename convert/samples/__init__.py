@@ -1,0 +1,1 @@
+"""Which samples calibrate, choose and judge; leakage between them; golden vectors."""

@@ -1,0 +1,142 @@
+"""What is converted: a model with its data, from a run folder or as the user gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from convert.source.files import bundle_name, model_kind
+from convert.source.source import Source
+from runtime.errors import InvalidDataError, InvalidRunError, UsageError
+from runtime.files import sha256_file
+from runtime.golden import MIN_VECTORS
+from runtime.samples import load_samples
+from train.run import Run, latest_run
+
+__all__ = ["open_source", "source_name"]
+
+
+def source_name(source: Path | str | None, runs: Path | str = "runs") -> str:
+    """Return the name of the bundle that a source becomes, without opening its data.
+
+    Args:
+        source: See ``open_source``.
+        runs: Where to look for the latest run.
+
+    Raises:
+        InvalidRunError: There is no such run.
+        InvalidModelError: There is no such model.
+    """
+    if source is not None and model_kind(Path(source)) != "run":
+        return bundle_name(Path(source))
+    run = latest_run(Path(runs)) if source is None else Run.open(source)
+    return run.info.recipe
+
+
+def open_source(
+    source: Path | str | None,
+    *,
+    runs: Path | str = "runs",
+    calibration: Path | None = None,
+    test: Path | None = None,
+    validation: Path | None = None,
+    labels: Path | None = None,
+    preprocessing: Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    expect: Mapping[str, float] | None = None,
+    timeout: float = 600.0,
+    progress: Callable[[str], None] | None = None,
+) -> Source:
+    """Open a run folder, or a user's model with the user's data.
+
+    Args:
+        source: A run folder, a ``.keras`` or ``.h5`` file, or a SavedModel folder; None takes the
+            latest run below ``runs``.
+        runs: Where to look for the latest run.
+        calibration: Raw samples to calibrate with; a run has its own.
+        test: For a user's model: raw samples and targets to judge by. Without them the artifacts
+            are unverified.
+        validation: Raw samples and targets of the validation split; a run has its own.
+        labels: For a user's model: class names, one per line.
+        preprocessing: For a user's model: specs of inputs and outputs as JSON.
+        shapes: For a user's model: input name -> dimensions after the batch.
+        expect: For a user's model: ``METRIC`` or ``NAME.METRIC`` -> what the float model must give.
+        timeout: Seconds that loading a user's model may take.
+        progress: Called with one line per step.
+
+    Raises:
+        UsageError: Options that do not go with the source.
+        InvalidRunError: There is no such run, or it is incomplete.
+        InvalidDataError: The data are damaged or do not fit the model.
+        InvalidModelError: The user's model cannot be read.
+        TargetError: Shapes of the user's model are not known, or loading it crashed.
+    """
+    if source is None or model_kind(Path(source)) == "run":
+        foreign = {
+            "--test": test,
+            "--labels": labels,
+            "--preprocessing": preprocessing,
+            "--shape": shapes,
+            "--expect": expect,
+        }
+        given = [option for option, value in foreign.items() if value]
+        if given:
+            raise UsageError(
+                "A run folder says that itself.",
+                received=", ".join(given),
+                expected="a .keras or .h5 file or a SavedModel folder as SOURCE",
+            )
+        run = latest_run(Path(runs)) if source is None else Run.open(source)
+        return _of_run(run, calibration, validation)
+    # Needs Source itself.
+    from convert.source.user import UserData, open_user_model
+
+    data = UserData(
+        calibration, test, validation, labels, preprocessing, shapes or {}, expect or {}
+    )
+    return open_user_model(
+        Path(source), data, timeout=timeout, progress=progress or (lambda _: None)
+    )
+
+
+def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Source:
+    info = run.info
+    if calibration is None:
+        samples = run.samples("calibration")
+        name = f"{run.id}/calibration.npz"
+    else:
+        samples = load_samples(calibration).named(list(info.inputs), list(info.outputs))
+        name = str(calibration)
+    test = run.samples("test")
+    noted = info.dataset.splits.get("test")
+    if noted != len(test):
+        raise InvalidRunError(
+            f"{run.id}/test.npz is not the test split that was trained with.",
+            received=f"{len(test)} samples",
+            expected=f"{noted}, as run.json says",
+        )
+    if len(test) < MIN_VECTORS:
+        raise InvalidDataError(
+            f"{run.id}/test.npz is too small to measure anything.",
+            received=f"{len(test)} samples",
+            expected=f"at least {MIN_VECTORS}, better thousands",
+        )
+    if "test" not in info.metrics:
+        raise InvalidRunError(f"{run.id}/run.json has no metrics of the test split.")
+    return Source(
+        name=info.recipe,
+        run=run.id,
+        model=run.path / "model.keras",
+        model_sha256=sha256_file(run.path / "model.keras"),
+        data_sha256=sha256_file(run.path / "test.npz"),
+        inputs=info.inputs,
+        outputs=info.outputs,
+        calibration=samples,
+        calibration_name=name,
+        test=test,
+        test_file=run.path / "test.npz",
+        expected=info.metrics["test"],
+        budget=info.budget,
+        vocabularies=run.vocabularies(),
+        validation_file=validation or run.path / "validation.npz",
+    )

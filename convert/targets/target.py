@@ -1,0 +1,314 @@
+"""The runtime that must accept an artifact: every op and version is checked before it is bundled.
+
+``--target NAME==VERSION``; docs/targets.md tells what is checked and where the tables come from.
+That an op is registered proves nothing about its answers: artifacts are measured as well.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from convert.artifact.locate import ONNX, TFLITE, LocatedOp, locate_ops
+from convert.settings import Switches
+from convert.targets.remedies import DEMANDS, remedy_for
+from convert.targets.table import OpTable, read_tables, version_key
+from convert.variants import FORMATS, INT8, INT8_FLOATIO
+from runtime.errors import TargetError, UsageError
+
+__all__ = [
+    "TARGETS",
+    "Misfit",
+    "Target",
+    "adapt",
+    "choose_targets",
+    "default_target",
+    "min_runtimes",
+    "misfits",
+    "parse_target",
+    "switches_for",
+]
+
+_TRAITS: Mapping[str, tuple[str, ...]] = {
+    # Its JavaScript knows Float32Array, Int32Array and Uint8Array only, in a browser it wants a
+    # static batch, and its loader says "Variable tensors not yet supported".
+    "litert.js": ("dynamic", "int-edge", "variable"),
+    # Its kernels say "filter type: INT8 not supported" to float input, and its DEQUANTIZE takes
+    # no float16.
+    "tflite-micro": ("float16", "hybrid"),
+}
+
+_DEFAULTS = {"tflite": "tflite-runtime==2.14.0", "onnx": "onnxruntime==1.12"}
+
+# Runtime -> the backend that measures in it (runtime/backends).
+_BACKENDS = {"ai-edge-litert": "litert", "onnxruntime": "onnx", "tflite-runtime": "tflite"}
+
+_SPELLING = re.compile(r"([a-z][a-z.-]*)(?:==(\d+(?:\.(?:dev)?\d+)*))?", re.ASCII)
+
+# Scales per channel of a dense layer's weights are this version (tensorflow#80736).
+_PER_CHANNEL_DENSE = LocatedOp("FULLY_CONNECTED", 12, 0, "", TFLITE)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime and version that must accept an artifact.
+
+    Attributes:
+        name: Name of the runtime, e.g. ``tflite-runtime``.
+        version: Its version, as asked for.
+        format: ``tflite`` or ``onnx``.
+        demands: Traits that no op may have, see ``convert.targets.remedies.DEMANDS``.
+        table: What it registers; of the newest known version that is not newer.
+    """
+
+    name: str
+    version: str
+    format: str
+    demands: tuple[str, ...]
+    table: OpTable = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def note(self) -> str:
+        """Which table stands in where the version itself has none; empty otherwise."""
+        asked, known = version_key(self.version), version_key(self.table.version)
+        # Releases of onnxruntime are known by their first two numbers.
+        same = asked[: len(known)] == known if self.format == "onnx" else asked == known
+        if same:
+            return ""
+        return f"{self} has no table; checked against {self.table.version}, the newest not newer"
+
+    def check(self, artifact_id: str, data: bytes, layers: Collection[str] = ()) -> None:
+        """Check that the target holds every op of an artifact.
+
+        Args:
+            artifact_id: Its id, for the message.
+            data: The file.
+            layers: Names of the model's layers, see ``locate_ops``.
+
+        Raises:
+            TargetError: It does not; names op, version, layer and remedy.
+        """
+        found = misfits(self, locate_ops(data, layers))
+        if not found:
+            return
+        # One line for each kind, however many layers have it.
+        kinds: dict[tuple[str, int, str, str], dict[str, None]] = {}
+        for misfit in found:
+            kind = (misfit.op, misfit.version, misfit.has, misfit.remedy)
+            kinds.setdefault(kind, {})[misfit.layer] = None
+        raise TargetError(
+            f"{artifact_id} does not fit {self}.",
+            received="; ".join(
+                f"{op} v{version} in {', '.join(where)}"
+                for (op, version, _, _), where in kinds.items()
+            ),
+            expected="; ".join(dict.fromkeys(f"{op}: {has}" for op, _, has, _ in kinds)),
+            fix="; ".join(dict.fromkeys(f"{op}: {remedy}" for op, _, _, remedy in kinds)),
+        )
+
+    def check_measured(self, artifact_id: str, unusable: Mapping[str, str]) -> None:
+        """Check that the target ran an artifact, where it is installed.
+
+        Args:
+            artifact_id: Its id, for the message.
+            unusable: Backend -> why it cannot run the artifact.
+
+        Raises:
+            TargetError: The target itself is installed and cannot.
+        """
+        reason = unusable.get(_BACKENDS.get(self.name, ""))
+        if reason is not None and version_key(self.version) == version_key(
+            importlib.metadata.version(self.name)
+        ):
+            raise TargetError(
+                f"{artifact_id} does not run on {self}, although all its ops are registered.",
+                received=reason,
+                fix="choose another variant or another --target",
+            )
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """An op that a target cannot hold.
+
+    Attributes:
+        op: Its name.
+        version: The version that the artifact asks for.
+        has: What the target has or demands, e.g. ``v1 to v10`` or ``no such op``.
+        layer: Where it is.
+        remedy: What to do.
+    """
+
+    op: str
+    version: int
+    has: str
+    layer: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.op} v{self.version} in {self.layer}: has {self.has}; {self.remedy}"
+
+
+def _target(version: str, table: OpTable) -> Target:
+    return Target(table.runtime, version, table.format, _TRAITS.get(table.runtime, ()), table)
+
+
+TARGETS: tuple[Target, ...] = tuple(
+    _target(table.version, table) for tables in read_tables().values() for table in tables
+)
+
+
+def parse_target(text: str) -> Target:
+    """Read ``NAME==VERSION``.
+
+    A version between two known ones takes the older table (``Target.note`` says so). Without a
+    version it is the oldest known one.
+
+    Raises:
+        UsageError: An unknown runtime, a version older than all known ones, or no version at all.
+
+    >>> str(parse_target("tflite-runtime==2.14.0"))
+    'tflite-runtime 2.14.0'
+    >>> parse_target("ai-edge-litert==2.2.0").note
+    'ai-edge-litert 2.2.0 has no table; checked against 2.1.0, the newest not newer'
+    """
+    tables = read_tables()
+    spelt = _SPELLING.fullmatch(text.strip().lower())
+    name = spelt[1] if spelt else re.split(r"[=<>~! ]", text.strip().lower())[0]
+    if name not in tables:
+        raise UsageError("Unknown target.", received=text, expected=_choices(tables.values()))
+    known = tables[name]
+    if spelt is None:
+        raise UsageError(
+            f"The target is not of the form {name}==VERSION.",
+            received=text,
+            expected=_choices([known]),
+        )
+    version = spelt[2] or known[0].version
+    older = [table for table in known if version_key(table.version) <= version_key(version)]
+    if not older:
+        raise UsageError(
+            f"{name} {version} is older than every version that is known.",
+            received=text,
+            expected=_choices([known]),
+            fix="docs/targets.md tells how to add a table",
+        )
+    return _target(version, older[-1])
+
+
+def _choices(tables: Iterable[Sequence[OpTable]]) -> str:
+    return ", ".join(f"{table.runtime}=={table.version}" for known in tables for table in known)
+
+
+def default_target(format_: str) -> Target:
+    """Return the oldest runtime that is supported for a format.
+
+    For ONNX the oldest onnxruntime that reads the opset of ``convert.export.onnx``.
+
+    Raises:
+        UsageError: A format without runtimes.
+    """
+    if format_ not in _DEFAULTS:
+        raise UsageError("No target for this format.", received=format_, expected=list(_DEFAULTS))
+    return parse_target(_DEFAULTS[format_])
+
+
+def misfits(target: Target, located_ops: Iterable[LocatedOp]) -> list[Misfit]:
+    """Return the ops that a target cannot hold, in the order of the file.
+
+    Args:
+        target: The target.
+        located_ops: What ``locate_ops`` found in a file of the target's format.
+
+    Raises:
+        UsageError: The file is of another format.
+    """
+    found = []
+    for op in located_ops:
+        _same_format(target, op)
+        has = target.table.lacks(op)
+        if has is not None:
+            remedy = remedy_for(op, missing=has == "no such op") or _general(op)
+            found.append(Misfit(op.op, op.version, has, op.layer, remedy))
+            continue
+        for trait in op.traits:
+            if trait in target.demands:
+                demand, remedy = DEMANDS[trait]
+                found.append(Misfit(op.op, op.version, demand, op.layer, remedy))
+    return found
+
+
+def _same_format(target: Target, op: LocatedOp) -> None:
+    format_ = "tflite" if op.domain.startswith(TFLITE) else "onnx"
+    if format_ != target.format:
+        raise UsageError(f"{target} holds {target.format} files.", received=f"a {format_} file")
+
+
+def _general(op: LocatedOp) -> str:
+    holders = [str(target) for target in TARGETS if target.table.lacks(op) is None]
+    text = f"replace the layer {op.layer!r} by one of other ops"
+    if not op.domain.startswith((TFLITE, ONNX)):
+        text = "leave this op to onnxruntime's own optimiser, which makes it when it loads a file"
+    return f"{text}, or choose a target that holds it ({', '.join(holders)})" if holders else text
+
+
+def min_runtimes(located_ops: Iterable[LocatedOp]) -> dict[str, str]:
+    """Return runtime -> lowest known version that holds every op; without those that cannot.
+
+    Lowest *known*: an older version may hold them, but nobody asked it.
+    """
+    ops = tuple(located_ops)
+    if not ops:
+        return {}
+    format_ = "tflite" if ops[0].domain.startswith(TFLITE) else "onnx"
+    lowest: dict[str, str] = {}
+    for target in TARGETS:  # of each runtime the oldest version first
+        if target.format == format_ and target.name not in lowest and not misfits(target, ops):
+            lowest[target.name] = target.version
+    return dict(sorted(lowest.items()))
+
+
+def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target]:
+    """Return format -> the runtime that must accept its artifacts.
+
+    Args:
+        text: ``NAME==VERSION``; None, and the other format, take the oldest supported runtime.
+        formats: What is made.
+
+    Raises:
+        UsageError: An unknown runtime or version, or one of a format that is not made.
+    """
+    targets = {format_: default_target(format_) for format_ in FORMATS}
+    if text is not None:
+        asked = parse_target(text)
+        if asked.format not in formats:
+            raise UsageError(
+                f"{asked} runs {asked.format} files, and none is to be made.",
+                received=f"--format {','.join(formats)}",
+                fix=f"--format {asked.format}, or another --target",
+            )
+        targets[asked.format] = asked
+    return targets
+
+
+def switches_for(targets: Mapping[str, Target]) -> Switches:
+    """Return what the converter has to do so that the targets hold what it makes."""
+    return Switches(per_tensor_dense=targets["tflite"].table.lacks(_PER_CHANNEL_DENSE) is not None)
+
+
+def adapt(ids: Sequence[str], targets: Mapping[str, Target]) -> tuple[list[str], list[str]]:
+    """Return the artifacts to make for the targets, and notes on what was exchanged.
+
+    A target that takes no integers at a model's edges gets int8 with float edges.
+    """
+    int8, floatio = f"tflite-{INT8.id}", f"tflite-{INT8_FLOATIO.id}"
+    target = targets["tflite"]
+    if int8 not in ids or "int-edge" not in target.demands:
+        return list(ids), []
+    chosen = dict.fromkeys(floatio if artifact_id == int8 else artifact_id for artifact_id in ids)
+    return list(chosen), [f"{floatio} instead of {int8}: {target} takes no integers at the edges"]

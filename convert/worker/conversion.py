@@ -1,0 +1,120 @@
+"""All artifacts of a conversion, made in worker processes; what cannot be made gets a reason."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from convert.worker.job import Job
+from convert.worker.process import run_worker
+from runtime.errors import ConverterError
+
+__all__ = ["Conversion", "convert_all", "default_memory"]
+
+# Of the machine's memory: what a converter may take before the machine itself suffers.
+_SHARE = 0.9
+
+
+@dataclass
+class Conversion:
+    """What the workers reported.
+
+    Attributes:
+        made: Artifact id -> whether it keeps state between invocations.
+        missing: Artifact id -> why it could not be made.
+        notes: What the user should know.
+        versions: Package -> version.
+    """
+
+    made: dict[str, bool] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def default_memory() -> int:
+    """Return the bytes that a worker may take on this machine; 0 where that is not known."""
+    try:
+        return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def convert_all(
+    folder: Path,
+    job: Job,
+    *,
+    timeout: float,
+    progress: Callable[[str], None],
+    program: str = "artifacts",
+) -> Conversion:
+    """Make the artifacts in ``folder``.
+
+    Args:
+        folder: Work folder with the calibration samples.
+        job: What to make. A tolerant one goes on also after a crash of the converter.
+        timeout: Seconds for all of it.
+        progress: Called with one line per step.
+        program: What the worker does, see ``make``.
+
+    Raises:
+        TargetError: A format cannot hold the model, and the job is not tolerant.
+        ConverterError: The converter crashed or ran out of time. When it is, only before the first
+            artifact.
+    """
+    result = Conversion()
+    deadline = time.monotonic() + timeout
+    left = list(job.artifacts)
+    current = label = ""
+
+    def on_event(event: dict[str, Any]) -> None:
+        nonlocal current, label
+        if "made" in event:
+            result.made[event["made"]] = event["stateful"]
+            progress(f"made {_said(event, 'made')}: {event['size']:,} bytes")
+        elif "failed" in event:
+            parts = [event["message"], event["received"] or ""]
+            result.missing[event["failed"]] = " ".join(filter(None, parts))
+            progress(f"not made: {_said(event, 'failed')}")
+        elif "note" in event:
+            result.notes.append(event["note"])
+        elif event.get("stage") == "convert":
+            current, label = event["artifact"], _said(event, "artifact")
+        elif event.get("stage") is not None:
+            progress(str(event["stage"]))
+
+    while True:
+        current = ""
+        replace(job, artifacts=left).write(folder)
+        try:
+            result.versions = run_worker(
+                folder,
+                timeout=max(1.0, deadline - time.monotonic()),
+                on_event=on_event,
+                memory=job.memory,
+                program=program,
+            )
+            return result
+        except ConverterError as error:
+            out_of_time = time.monotonic() >= deadline
+            if not job.tolerant or not current or (out_of_time and not result.made):
+                raise
+            if out_of_time:
+                late = left[left.index(current) :]
+                result.missing |= dict.fromkeys(late, "there was no time left: --timeout SECONDS")
+                return result
+            # The others may be fine: a worker of their own begins after the one that crashed.
+            result.missing[current] = f"{error.message} {error.received or ''}".strip()
+            progress(f"not made: {label}, the converter crashed")
+            left = left[left.index(current) + 1 :]
+            if not left:
+                return result
+
+
+def _said(event: dict[str, Any], key: str) -> str:
+    """Return what a user is told that an event is about: attempts of repair have inner names."""
+    return str(event.get("label", event[key]))

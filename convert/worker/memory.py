@@ -1,0 +1,98 @@
+"""The memory that a worker process may take, and how to tell that it had too little.
+
+A limit is met in many ways: ``MemoryError`` and ``std::bad_alloc``, but also a primitive that
+oneDNN "could not create" and a message that protobuf "failed to serialize". So the parent also
+watches how near to its limit the process was.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from runtime.errors import ConverterError
+
+__all__ = ["data_size", "limit_memory", "memory_error", "says_memory", "showed_limit"]
+
+_GB = 2**30
+
+# Peak over limit from which a crash is laid to the limit: the allocation that failed is not in the
+# peak, and the parent looks a few times a second only.
+_NEAR = 0.8
+
+_WORDS = re.compile(
+    r"MemoryError|bad_alloc|RESOURCE_EXHAUSTED|ResourceExhausted|OOM when allocating|"
+    r"[Oo]ut of memory|[Cc]annot allocate memory(?! in static TLS)|failed to map segment|"
+    r"[Ff]ailed to allocate memory"
+)
+
+
+def limit_memory(size: int) -> None:
+    """Let an allocation beyond ``size`` bytes fail in this process, instead of the machine.
+
+    To be called after TensorFlow was imported: below what that takes, the import may go round in
+    circles for minutes.
+
+    Args:
+        size: Bytes of data; 0 is no limit.
+
+    Raises:
+        ConverterError: The process has taken more already.
+    """
+    if not size:
+        return
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    taken = data_size()
+    if taken >= size:
+        raise memory_error("load TensorFlow", size, f"TensorFlow alone takes {_show(taken)}")
+    # Data, not address space: TensorFlow reserves far more addresses than it uses.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def data_size(process: int | str = "self") -> int:
+    """Return the bytes that count against the limit of a process; 0 where that is not known."""
+    try:
+        found = re.search(r"VmData:\s*(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    except OSError:  # no Linux, or the process is gone
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def says_memory(text: str) -> bool:
+    """Tell whether a message or a log says that there was too little memory."""
+    return bool(_WORDS.search(text))
+
+
+def showed_limit(peak: int, limit: int) -> bool:
+    """Tell whether a process that crashed was so near to its limit that this is the likely cause.
+
+    Args:
+        peak: Most bytes seen.
+        limit: Bytes allowed; 0 is no limit.
+    """
+    return bool(limit) and peak >= _NEAR * limit
+
+
+def memory_error(place: str, limit: int, seen: str) -> ConverterError:
+    """Make the error of a worker that had too little memory.
+
+    Args:
+        place: Stage and artifact.
+        limit: Bytes allowed; 0 is no limit.
+        seen: What was found.
+    """
+    return ConverterError(
+        f"The converter ran out of memory while it was at: {place}.",
+        received=f"{f'a limit of {_show(limit)}' if limit else 'no limit'}; {seen}",
+        expected="memory for TensorFlow (about 0.5 GB) and the model several times over",
+        fix="allow more: --memory GB (0: no limit)" if limit else "a machine with more memory",
+    )
+
+
+def _show(size: int) -> str:
+    return f"{size / _GB:.2f} GB"

@@ -1,0 +1,122 @@
+"""Test samples that calibration or validation have seen do not judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert.samples.calibration import choose_calibration
+from convert.samples.leakage import find_leakage, without_leaked
+from convert.samples.suspicion import suspicions
+from convert.source.open import open_source
+from convert.source.source import Source
+from runtime.arrays import Array
+from runtime.errors import InvalidDataError
+from runtime.samples import Samples, save_samples
+
+
+@pytest.fixture(scope="module")
+def source(run: Path) -> Source:
+    return open_source(run)
+
+
+def with_test_in_calibration(source: Source, indices: Array) -> Source:
+    """The same with these test samples among the calibration samples, by their bytes."""
+    test = source.test.take(indices)
+    both = {
+        name: np.concatenate([np.asarray(column), np.asarray(test.inputs[name])])
+        for name, column in source.calibration.inputs.items()
+    }
+    return replace(source, calibration=Samples(both))
+
+
+def test_splits_of_a_recipe_do_not_leak(source: Source) -> None:
+    assert find_leakage(source).notes == ()
+    values = {"digit": np.zeros((len(source.test), 10), np.float32)}
+    same, kept, notes = without_leaked(source, values)
+    assert (same, notes) == (source, [])
+    assert kept["digit"] is values["digit"]
+
+
+def test_few_leaked_samples_are_named_and_left_out(source: Source) -> None:
+    leaking = with_test_in_calibration(source, np.array([7, 3, 1200]))
+    choose_calibration(leaking)
+    (said,) = suspicions(leaking, choose_calibration(source))
+    assert f"3 of {len(source.test):,} test samples among the calibration samples" in said
+    assert "test samples 3, 7, 1200" in said
+    numbers = np.arange(len(source.test), dtype=np.float32)[:, None]
+    clean, values, notes = without_leaked(leaking, {"digit": numbers})
+    assert notes == [said]
+    assert len(clean.test) == len(source.test) - 3
+    assert not {3, 7, 1200} & set(values["digit"][:, 0].astype(int))
+    kept = values["digit"][:, 0].astype(int)
+    assert (clean.test.targets["digit"] == source.test.targets["digit"][kept]).all()
+    # Once they are out, there is nothing more to tell.
+    assert find_leakage(clean).notes == ()
+
+
+def test_many_leaked_samples_are_an_error(source: Source) -> None:
+    with pytest.raises(InvalidDataError, match="found among the calibration") as caught:
+        choose_calibration(with_test_in_calibration(source, np.arange(200)))
+    assert caught.value.exit_code == 5
+    for words in ("200 of 1,500", "test samples 0, 1, 2, 3, 4, ...", "split the data"):
+        assert words in str(caught.value)
+
+
+def test_samples_of_the_validation_split_leak_too(source: Source, tmp_path: Path) -> None:
+    validation = source.validation()
+    assert validation is not None
+    file = tmp_path / "validation.npz"
+    save_samples(file, source.test.take([5, 6]))
+    leakage = find_leakage(replace(source, validation_file=file))
+    assert leakage.indices == (5, 6)
+    assert "validation.npz" in leakage.notes[0]
+    save_samples(file, source.test)
+    with pytest.raises(InvalidDataError, match="among the validation samples"):
+        find_leakage(replace(source, validation_file=file))
+
+
+def test_one_changed_value_is_another_sample(source: Source) -> None:
+    images = np.array(source.test.inputs["image"])
+    images[:, 0, 0, 0] ^= 1
+    assert not find_leakage(replace(source, calibration=Samples({"image": images}))).notes
+
+
+def texts(*words: bytes) -> Samples:
+    return Samples({"a": [*words], "b": [word[::-1] for word in words]}, {})
+
+
+def two_inputs(source: Source, calibration: Samples, test: Samples) -> Source:
+    judged = Samples(test.inputs, {"digit": np.zeros(len(test), np.int64)})
+    return replace(source, calibration=calibration, test=judged, validation_file=None)
+
+
+def many(make: Callable[[int], bytes], count: int = 100) -> tuple[bytes, ...]:
+    return tuple(make(i) for i in range(count))
+
+
+def test_all_inputs_together_make_a_sample(source: Source) -> None:
+    test = texts(*many(lambda i: b"test %d" % i))
+    other = Samples({"a": [b"test 1"], "b": [b"other"]})
+    assert not find_leakage(two_inputs(source, other, test)).notes
+    assert find_leakage(two_inputs(source, texts(b"test 1"), test)).indices == (1,)
+    # Cut elsewhere, the bytes in a row are the same.
+    cut = Samples({"a": [b"test 1" + b"1"], "b": [b" tset"]})
+    assert not find_leakage(two_inputs(source, cut, test)).notes
+
+
+def test_inputs_of_few_values_repeat_by_nature(source: Source) -> None:
+    few = texts(*many(lambda i: b"row %d" % (i % 8)))
+    leakage = find_leakage(two_inputs(source, few, few))
+    assert leakage.indices == ()
+    assert "repeat each other as often" in leakage.notes[0]
+    assert len(without_leaked(two_inputs(source, few, few), {})[0].test) == 100
+
+
+def test_without_targets_nothing_is_judged_and_nothing_leaks(source: Source) -> None:
+    bare = replace(source, test=Samples(source.calibration.inputs))
+    assert not find_leakage(bare).notes

@@ -1,0 +1,53 @@
+"""A function in a process of its own: its answer, its error and its death come back."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from convert.worker.isolate import isolated
+from runtime.errors import InvalidDataError, MissingExtraError, TargetError
+
+
+def test_answers_come_back_and_nothing_else_changes() -> None:
+    seen: list[int] = []
+
+    def work(values: np.ndarray) -> np.ndarray:
+        seen.append(os.getpid())
+        return values * 2
+
+    np.testing.assert_array_equal(isolated("x", work, np.arange(3)), [0, 2, 4])
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidDataError("Bad.", received=1, expected=2, fix="f"), MissingExtraError("X", "onnx")],
+)
+def test_errors_come_back_as_themselves(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        isolated("x", work)
+    assert str(caught.value) == str(error)
+    assert vars(caught.value) == vars(error)
+
+
+@pytest.mark.parametrize("die", [os.abort, lambda: os._exit(0)])
+def test_death_is_an_error_that_names_the_work(die: object) -> None:
+    with pytest.raises(TargetError, match="crashed: measuring tflite-int8"):
+        isolated("measuring tflite-int8", die)
+
+
+def test_function_that_hangs_is_killed_and_named_with_the_option() -> None:
+    started = time.monotonic()
+    with pytest.raises(TargetError, match="out of time: measuring tflite-int8") as caught:
+        isolated("measuring tflite-int8", time.sleep, 60, timeout=0.3)
+    assert time.monotonic() - started < 10
+    assert "--timeout" in str(caught.value)
+    # The twin: with the time it needs, the same function returns.
+    assert isolated("x", time.sleep, 0.1, timeout=30) is None

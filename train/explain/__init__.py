@@ -1,0 +1,1 @@
+"""What decided an answer of the trained model."""

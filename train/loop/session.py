@@ -1,0 +1,295 @@
+"""One training in memory: epochs, history, early stopping, states. It writes no run folder.
+
+What trains a recipe several times (folds, a search) uses this, and the pipeline once.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import runtime
+from runtime.errors import TrainingError, UsageError
+from train.console import Console
+from train.datasets.dataset import Dataset
+from train.loop.check import blaming, check_model
+from train.loop.devices import Device
+from train.loop.feed import TrainingFeed
+from train.loop.fit import Checkpoint, Epoch, Plan, fit
+from train.loop.interrupts import Interrupts
+from train.loop.learner import SupervisedLearner, under_policy
+from train.loop.records import Logs
+from train.loop.scoring import Scorer
+from train.options import Options
+from train.recipe import Hyperparameters, Learner, Recipe, Setting
+from train.transfer import count_frozen
+from train.unfinished.state import Best, State, save_state
+
+__all__ = ["Session", "versions"]
+
+
+class Session:
+    """Trains a specialised recipe on a checked data set.
+
+    Args:
+        recipe: Already specialised.
+        hyper: Hyper-parameters.
+        options: Choices.
+        console: Told how far it is.
+        device: Strategy and precision.
+        dataset: Already checked.
+        interrupts: Ctrl-C, held back while a file is written.
+        folder: Receives states and logs; None keeps everything in memory.
+        state: Continues from here.
+        started: ``time.perf_counter()`` when the training began; None is now.
+        watch: Called after each epoch with its number (from 1) and the metric of the validation
+            split; what it raises ends the training.
+
+    Attributes:
+        scorer: Scores models of this recipe.
+        history: One row per finished epoch.
+        best: The best epoch so far; None without early stopping.
+        stopped: Whether early stopping ended the training.
+        elapsed: Wall-clock seconds of the processes that were killed.
+        resumed: How often this training was continued.
+        frozen_epochs: Epochs that train the head alone, of a network taken from another run.
+        last_good: The exported model after the last epoch finished here; None before that.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        hyper: Hyperparameters,
+        options: Options,
+        console: Console,
+        device: Device,
+        dataset: Dataset,
+        interrupts: Interrupts,
+        *,
+        folder: Path | None = None,
+        state: State | None = None,
+        started: float | None = None,
+        watch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.recipe, self.hyper, self.options = recipe, hyper, options
+        self.console, self.device, self.dataset = console, device, dataset
+        self.interrupts, self.folder, self.watch = interrupts, folder, watch
+        self.scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
+        self.history = [] if state is None else [dict(row) for row in state.history]
+        self.best = None if state is None else state.best
+        self.stopped = state is not None and state.stopped
+        self.elapsed = 0.0 if state is None else state.elapsed
+        self._start = None if state is None else _checkpoint(state)
+        self.resumed = 0 if state is None else state.resumed + 1
+        self._started = time.perf_counter() if started is None else started
+        self.last_good: keras.Model | None = None
+        self._logs: Logs | None = None
+        self._supervised = self.scorer.output.task != "generation"
+        self.frozen_epochs = count_frozen(recipe.transfer, options.freeze, hyper.epochs)
+        if options.patience and not self._supervised:
+            raise UsageError(
+                "Early stopping needs a metric of the validation split.",
+                received=f"task {self.scorer.output.task}",
+                fix="leave --patience out",
+            )
+        if options.explain and not self._supervised:
+            raise UsageError(
+                "There is no answer to explain.",
+                received=f"task {self.scorer.output.task}",
+                fix="leave --explain out",
+            )
+
+    def build(self) -> keras.Model:
+        """Build the untrained model, with an error for people where the recipe fails."""
+        return blaming(self.recipe, lambda: self.recipe.build(self.hyper))
+
+    def fit(self) -> keras.Model:
+        """Train; returns the exported model, with the best weights under early stopping.
+
+        Raises:
+            InvalidModelError: The model does not fit its data, or cannot be built.
+            TrainingError: A loss, a weight or a metric is not finite.
+        """
+        split, options, hyper = self.dataset.train, self.options, self.hyper
+        if self.recipe.learner is None:
+            check_model(under_policy("float32", self.build), self.scorer, self.dataset)
+        feed = TrainingFeed(
+            self.scorer.input,
+            self.scorer.raw(split),
+            self.scorer.training_targets(split),
+            shift=getattr(hyper, "shift", 0) if options.augment else 0,
+            seed=options.seed,
+            vocabularies=self.dataset.vocabularies,
+        )
+        augment = self.recipe.augment if options.augment else None
+        plan = Plan(
+            learner=self._learner,
+            epochs=hyper.epochs,
+            batch_size=hyper.batch_size,
+            seed=options.seed,
+            augment=None if augment is None else lambda: augment(hyper),
+            save_every=options.save_every,
+            fingerprint=self._fingerprint(),
+        )
+        self.console.say(
+            f"Training {self.recipe.name}: {feed.size:,} samples, {hyper.epochs} epochs, "
+            f"batch {hyper.batch_size}, seed {options.seed}."
+        )
+        if self.folder is not None:
+            self._logs = Logs(self.folder / "logs", self.history)
+        try:
+            model = fit(
+                plan,
+                feed,
+                self.device,
+                reporter=self,
+                on_epoch=self._on_epoch,
+                save=None if self.folder is None else self._save,
+                start=self._start,
+            )
+        finally:
+            if self._logs is not None:
+                self._logs.close()
+        if self.best is not None:
+            model.set_weights(self.best.weights)
+            self.console.say(
+                f"The weights are those of epoch {self.best.epoch}, the best: "
+                f"validation {self.scorer.metric} {self.best.value:.4f}."
+            )
+        return model
+
+    def seconds(self) -> float:
+        """Return the wall-clock seconds of this session and those it continues."""
+        return self.elapsed + time.perf_counter() - self._started
+
+    def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
+        """Hear from the loop after every chunk of steps."""
+        self.interrupts.check()
+        self.console.advance(epoch, step, steps, losses)
+
+    def _fingerprint(self) -> int:
+        # Where the data are may differ between machines; what they are, not.
+        options = {**self.options.to_json(), "data": self.dataset.sha256, "h5": None}
+        if self.recipe.transfer is not None:
+            options["init"] = self.recipe.transfer.model_sha256
+        return zlib.crc32(f"{self.recipe.name} {self.hyper.to_json()} {options}".encode())
+
+    def _learner(self, setting: Setting) -> Learner:
+        recipe, hyper = self.recipe, self.hyper
+        if recipe.learner is not None:
+            make = recipe.learner
+            return blaming(recipe, lambda: make(hyper, setting))
+        loss = self.scorer.training_loss() if recipe.loss is None else recipe.loss(hyper)
+        optimizer = recipe.optimizer
+        return SupervisedLearner(
+            self.build,
+            loss,
+            hyper.learning_rate,
+            setting,
+            keras.optimizers.Adam if optimizer is None else lambda rate: optimizer(hyper, rate),
+            frozen=() if recipe.transfer is None else recipe.transfer.layers,
+            frozen_epochs=self.frozen_epochs,
+        )
+
+    def _on_epoch(self, epoch: Epoch, model: keras.Model) -> bool:
+        row = {"epoch": float(epoch.number)}
+        row |= {f"step_{name}": value for name, value in epoch.losses.items()}
+        if self._supervised:
+            row |= self._measure(model)
+        row |= {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"The {name.replace('_', ' ')} is not finite after epoch {epoch.number}.",
+                    received=value,
+                    fix="a smaller --learning-rate, if the data are right",
+                )
+        self.history.append(row)
+        if self._logs is not None:
+            self._logs.add(row)
+        if self.folder is not None and self.recipe.on_epoch is not None:
+            with self.interrupts.held():
+                self.recipe.on_epoch(model, epoch.number, self.folder)
+        self.last_good = model
+        self.console.epoch(row, self.hyper.epochs)
+        if self.watch is not None and self._supervised:
+            self.watch(epoch.number, row[f"validation_{self.scorer.metric}"])
+        return self._is_over(epoch.number, row, model)
+
+    def _measure(self, model: keras.Model) -> dict[str, float]:
+        """Return loss and metrics of the training and the validation split."""
+        # As many training samples as validation samples, without augmentation: so the two curves
+        # can be compared, at a tenth of the cost of the whole training split.
+        train, validation = self.dataset.train, self.dataset.validation
+        some = train.take(range(min(len(train), len(validation))))
+        row = {}
+        for split, samples in (("train", some), ("validation", validation)):
+            outputs = self.scorer.predict(model, samples)
+            row[f"{split}_loss"] = self.scorer.mean_loss(outputs, samples)
+            for name, value in self.scorer.score(outputs, samples).items():
+                row[f"{split}_{name}"] = value
+        return row
+
+    def _is_over(self, number: int, row: Mapping[str, float], model: keras.Model) -> bool:
+        """Keep the best weights, and tell whether patience has run out."""
+        if not self.options.patience:
+            return False
+        value = row[f"validation_{self.scorer.metric}"]
+        if self.best is None or self.scorer.better(value, self.best.value):
+            self.best = Best(number, value, model.get_weights())
+        self.stopped = number - self.best.epoch >= self.options.patience
+        if self.stopped:
+            self.console.say(
+                f"Stopped after epoch {number}: no better validation {self.scorer.metric} "
+                f"in {self.options.patience} epochs."
+            )
+        return self.stopped
+
+    def _save(self, point: Checkpoint) -> None:
+        if self.folder is None:
+            return
+        state = State(
+            recipe=self.recipe.name,
+            hyperparameters=self.hyper.to_json(),
+            options=self.options.to_json(),
+            dataset=self.dataset.sha256,
+            policy=self.device.policy,
+            versions=versions(),
+            resumed=self.resumed,
+            elapsed=self.seconds(),
+            epochs=point.epochs,
+            steps=point.steps,
+            totals=point.totals,
+            seconds=point.seconds,
+            stopped=point.stopped,
+            history=self.history,
+            best=self.best,
+            arrays=point.arrays,
+        )
+        with self.interrupts.held():
+            save_state(self.folder, state)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide the bits of a training."""
+    return {
+        "edgeward": runtime.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _checkpoint(state: State) -> Checkpoint:
+    return Checkpoint(
+        state.epochs, state.steps, state.totals, state.seconds, state.stopped, state.arrays
+    )

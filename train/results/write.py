@@ -1,0 +1,133 @@
+"""What a training leaves: every file of contract A, written into the partial folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from runtime.arrays import Array
+from runtime.files import write_atomic
+from runtime.samples import Samples, save_samples
+from runtime.specs import vocabulary_names
+from runtime.tasks import decide
+from train.datasets.balanced import draw_balanced
+from train.explain.write import write_explanations
+from train.loop.records import write_history
+from train.loop.session import Session, versions
+from train.results.plots import plot_confusion, plot_curves
+from train.run import DatasetInfo, RunInfo
+
+__all__ = ["write_run"]
+
+
+def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
+    """Write every file but ``run.json``, whose content is returned.
+
+    Args:
+        folder: The partial folder.
+        model: As exported by the session.
+        session: The finished training.
+    """
+    recipe, dataset, scorer = session.recipe, session.dataset, session.scorer
+    with session.interrupts.held():
+        _save_models(folder, model, session.options.h5)
+    # What is measured is what was saved, read back: a file that lost something shows here.
+    saved = keras.models.load_model(
+        folder / "model.keras", custom_objects=_own_classes(model), compile=False
+    )
+    outputs: dict[str, Array] = {}
+    splits: dict[str, Samples] = {}
+    for name, split in dataset.splits.items():
+        if scorer.output.task == "generation":
+            if name == "train":
+                splits[name] = Samples(split.inputs)
+                continue
+            # There is nothing to compare with but the model itself: the pairs that conversion
+            # needs are its own outputs.
+            outputs[name] = scorer.predict(saved, split)
+            splits[name] = Samples(split.inputs, {scorer.output_name: outputs[name]})
+        else:
+            outputs[name], splits[name] = scorer.predict(saved, split), split
+    metrics = {name: scorer.score(outputs[name], splits[name]) for name in outputs}
+    if recipe.evaluate is not None:
+        for name, values in recipe.evaluate(saved, dataset, session.hyper).items():
+            metrics[name] = {**metrics.get(name, {}), **values}
+    for name in ("validation", "test"):
+        save_samples(folder / f"{name}.npz", splits[name])
+    calibration = draw_balanced(
+        splits["train"], scorer.output_name, scorer.output, seed=session.options.seed
+    )
+    save_samples(folder / "calibration.npz", calibration)
+    for name in vocabulary_names(recipe.inputs.values()):
+        write_atomic(folder / name, dataset.vocabularies[name])
+    write_history(folder / "history.csv", session.history)
+    plot_curves(folder / "curves.png", session.history, scorer.metric)
+    labels = scorer.output.labels
+    if labels is not None:
+        write_atomic(folder / "labels.txt", "".join(f"{one}\n" for one in labels).encode())
+        answers = decide(scorer.output, outputs["test"])
+        truth = scorer.targets(dataset.test).reshape(-1)
+        plot_confusion(folder / "confusion.png", truth, answers, labels)
+    if session.options.explain:
+        write_explanations(folder, saved, session, outputs["test"])
+    session.interrupts.check()
+    return RunInfo(
+        recipe=recipe.name,
+        seed=session.options.seed,
+        hyperparameters=session.hyper.to_json(),
+        dataset=DatasetInfo(
+            dataset.name,
+            dataset.source,
+            dataset.sha256,
+            {name: len(split) for name, split in dataset.splits.items()},
+        ),
+        inputs=recipe.inputs,
+        outputs=recipe.outputs,
+        metrics=metrics,
+        budget=recipe.budget,
+        device=session.device.to_json(),
+        versions=versions(),
+        wall_time_s=round(session.seconds(), 3),
+        training=_training(session),
+    )
+
+
+def _training(session: Session) -> dict[str, Any]:
+    """Return how the training went, for ``run.json``."""
+    best, options, transfer = session.best, session.options, session.recipe.transfer
+    init = None
+    if transfer is not None:
+        init = {
+            "run": transfer.run,
+            "model_sha256": transfer.model_sha256,
+            "head": transfer.head,
+            "frozen_epochs": session.frozen_epochs,
+        }
+    return {
+        "epochs": len(session.history),
+        "augment": options.augment,
+        "patience": options.patience,
+        "best_epoch": len(session.history) if best is None else best.epoch,
+        "stopped_early": session.stopped,
+        "resumed": session.resumed,
+        "samples": len(session.dataset.train),
+        "init": init,
+    }
+
+
+def _own_classes(model: keras.Model) -> dict[str, type]:
+    """Return the classes of the user's recipe in a model: they need not be registered."""
+    kinds = {type(layer) for layer in model._flatten_layers()}
+    return {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
+
+
+def _save_models(folder: Path, model: keras.Model, h5: bool) -> None:
+    model.save(folder / "model.keras")
+    if h5:
+        model.save(folder / "model.h5")
+    # Half of one may be there, of a process that was killed.
+    shutil.rmtree(folder / "saved_model", ignore_errors=True)
+    model.export(folder / "saved_model", verbose=False)

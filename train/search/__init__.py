@@ -1,0 +1,1 @@
+"""Many trainings: hyper-parameter search and cross-validation."""

@@ -1,0 +1,163 @@
+"""Cross-validation: how much a metric depends on which samples were trained on.
+
+The training and the validation split are put together and divided anew; the test split is not
+touched. What preprocessing learned from data (scales, a vocabulary) stays that of the training
+split. Nothing is kept of the models: this measures a recipe, and makes no run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.arrays import Array, Column
+from runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from runtime.files import write_atomic
+from runtime.samples import Samples
+from train.cluster import worker_from_environment
+from train.console import Console
+from train.loop.devices import choose_device
+from train.loop.interrupts import Interrupts
+from train.loop.scoring import Scorer
+from train.loop.session import Session
+from train.options import Options
+from train.pipeline import load_data
+from train.recipe import Hyperparameters, Recipe
+
+__all__ = ["CrossValidation", "cross_validate"]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What the folds gave.
+
+    Args:
+        path: The file ``folds.json``.
+        folds: Metrics of each fold.
+        samples: Samples that each fold was validated on.
+    """
+
+    path: Path
+    folds: tuple[Mapping[str, float], ...]
+    samples: tuple[int, ...]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return metric -> mean and (sample) standard deviation over the folds."""
+        result = {}
+        for name in self.folds[0]:
+            values = [fold[name] for fold in self.folds]
+            result[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``folds.json``."""
+        pairs = zip(self.samples, self.folds, strict=True)
+        folds = [{"samples": samples, "metrics": dict(metrics)} for samples, metrics in pairs]
+        return {"folds": folds, "summary": self.summary()}
+
+
+def cross_validate(
+    recipe: Recipe, hyper: Hyperparameters, options: Options, count: int, console: Console
+) -> CrossValidation:
+    """Train a recipe once for each fold, and write ``<out>/<recipe>/folds.json``.
+
+    Args:
+        recipe: What to train.
+        hyper: Its hyper-parameters.
+        options: The other choices; the seed also divides the samples.
+        count: Number of folds, at least 2.
+        console: Where progress is said.
+
+    Raises:
+        UsageError: It makes no sense for this task or with these options.
+        MissingExtraError: scikit-learn is not installed.
+        InvalidDataError: The data do not fit, or a class has fewer samples than there are folds.
+        TrainingError: A loss or a weight is not finite.
+    """
+    _check(count, options)
+    device = choose_device(options.device, options.precision)
+    console.say(f"Device: {device.description}.")
+    recipe, dataset = load_data(recipe, hyper, options, console)
+    scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
+    if scorer.output.task == "generation":
+        raise UsageError("Folds need a metric.", received="task generation", fix="no --folds")
+    pool = _together(dataset.train, dataset.validation)
+    targets = scorer.targets(pool)
+    results: list[dict[str, float]] = []
+    sizes: list[int] = []
+    with Interrupts() as interrupts:
+        for rest, part in _divide(targets, scorer.output.task, count, options.seed):
+            fold = replace(dataset, train=pool.take(rest), validation=pool.take(part))
+            session = Session(recipe, hyper, options, console, device, fold, interrupts)
+            model = session.fit()
+            outputs = scorer.predict(model, fold.validation)
+            results.append(scorer.score(outputs, fold.validation))
+            sizes.append(len(part))
+            value = results[-1][scorer.metric]
+            console.say(f"Fold {len(results)}/{count}: {scorer.metric} {value:.4f}.")
+    folder = options.out / recipe.name
+    found = CrossValidation(folder / "folds.json", tuple(results), tuple(sizes))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found.to_json(), indent=2, sort_keys=True, allow_nan=False)
+    write_atomic(found.path, f"{text}\n".encode())
+    return found
+
+
+def _check(count: int, options: Options) -> None:
+    if count < 2:
+        raise UsageError("--folds is wrong.", received=count, expected="a whole number >= 2")
+    if options.patience:
+        raise UsageError(
+            "Early stopping would choose each fold's epoch on the samples that judge it.",
+            received="--folds with --patience",
+            fix="leave one of the two out; --epochs N sets the number of epochs",
+        )
+    if worker_from_environment() is not None:
+        raise UsageError(
+            "Folds are trained on one machine.",
+            received="TF_CONFIG is set",
+            fix="unset TF_CONFIG",
+        )
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("scikit-learn", "train")
+
+
+def _divide(targets: Array, task: str, count: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """Yield the indices to train on and those to validate on, fold by fold."""
+    selection: Any = importlib.import_module("sklearn.model_selection")
+    if task == "regression":
+        if len(targets) < count:
+            raise InvalidDataError(
+                "There are more folds than samples.", received=len(targets), expected=f">= {count}"
+            )
+        yield from selection.KFold(count, shuffle=True, random_state=seed).split(targets)
+        return
+    classes = targets.reshape(len(targets))
+    values, counts = np.unique(classes, return_counts=True)
+    if counts.min() < count:
+        raise InvalidDataError(
+            "A class has fewer samples than there are folds.",
+            received=f"class {values[counts.argmin()]}: {counts.min()} samples, {count} folds",
+            fix="fewer --folds, or more samples of it",
+        )
+    folds = selection.StratifiedKFold(count, shuffle=True, random_state=seed)
+    yield from folds.split(np.zeros(len(classes)), classes)
+
+
+def _together(one: Samples, other: Samples) -> Samples:
+    def join(first: Column, second: Column) -> Column:
+        if isinstance(first, np.ndarray):
+            return np.concatenate([first, np.asarray(second)])
+        return [*first, *second]
+
+    return Samples(
+        {name: join(column, other.inputs[name]) for name, column in one.inputs.items()},
+        {name: np.concatenate([c, other.targets[name]]) for name, c in one.targets.items()},
+    )

@@ -1,0 +1,1 @@
+"""What a kill leaves of a training, and how it goes on."""
