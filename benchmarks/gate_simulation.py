@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
-from convert.drift.gate import PairedCounts, judge, tango_upper_bound
+from edgeward.convert.drift.gate import PairedCounts, judge, tango_upper_bound
 
 DOCS = Path(__file__).parents[1] / "docs" / "drift.md"
 BEGIN, END = "<!-- gate-simulation -->\n", "<!-- /gate-simulation -->"

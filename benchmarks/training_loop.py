@@ -26,7 +26,7 @@ import json, os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
-from train.datasets import mnist
+from edgeward.train.datasets import mnist
 data = mnist.load(None, lambda line: None)
 x, y = (np.asarray(data.train.inputs["image"], np.float32) / 255, data.train.targets["digit"])
 model = keras.Sequential([

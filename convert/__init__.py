@@ -1,6 +1,6 @@
 """Turn a trained model into quantised artifacts that provably still work.
 
->>> from convert import convert                                          # doctest: +SKIP
+>>> from edgeward.convert import convert                                 # doctest: +SKIP
 >>> report = convert("runs/mnist_cnn/001", variants=["int8"])            # doctest: +SKIP
 >>> report.bundle                                                        # doctest: +SKIP
 PosixPath('bundles/mnist_cnn')
@@ -8,25 +8,27 @@ PosixPath('bundles/mnist_cnn')
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeward.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from convert.pipeline import convert
-    from convert.report.report import ArtifactReport, ConversionReport
+    from edgeward.convert.pipeline import convert
+    from edgeward.convert.report.report import ArtifactReport, ConversionReport
 
 __all__ = ["ArtifactReport", "ConversionReport", "convert"]
 
-_HOMES = {
-    "ArtifactReport": "convert.report.report",
-    "ConversionReport": "convert.report.report",
-    "convert": "convert.pipeline",
-}
+if __name__ == "convert":
+    from edgeward.runtime.aliases import install
 
+    install("convert")
 
-def __getattr__(name: str) -> Any:
-    # Lazy, so that --help works and a missing extra is named without SciPy or onnx installed.
-    import importlib
-
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(name)
+# Lazy, so that --help works and a missing extra is named without SciPy or onnx installed.
+__getattr__ = lazy_names(
+    "edgeward.convert",
+    {
+        "ArtifactReport": "edgeward.convert.report.report",
+        "ConversionReport": "edgeward.convert.report.report",
+        "convert": "edgeward.convert.pipeline",
+    },
+)

@@ -2,6 +2,7 @@
 
 import sys
 
-from convert.cli import main
+from edgeward.convert.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime import __version__
-from runtime.errors import UsageError
+from edgeward import __version__
+from edgeward.runtime.errors import UsageError
 
 __all__ = ["make_parser", "parse_expect", "parse_shapes"]
 

@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from convert.arguments import make_parser, parse_expect, parse_shapes
-from convert.report.console import print_report
-from convert.report.markdown import error_to_markdown
-from convert.variants import OFFERED
-from runtime.console import guarded, print_json, say
-from runtime.errors import EdgewardError, MissingExtraError, RefusedError, UsageError
+from edgeward.convert.arguments import make_parser, parse_expect, parse_shapes
+from edgeward.convert.report.console import print_report
+from edgeward.convert.report.markdown import error_to_markdown
+from edgeward.convert.variants import OFFERED
+from edgeward.runtime.console import guarded, print_json, say
+from edgeward.runtime.errors import EdgewardError, MissingExtraError, RefusedError, UsageError
 
 __all__ = ["main"]
 
@@ -42,14 +42,14 @@ def _run(options: argparse.Namespace) -> int:
             fix="--format tflite",
         )
     try:
-        from convert.pipeline import DEFAULT_TIMEOUT, convert
+        from edgeward.convert.pipeline import DEFAULT_TIMEOUT, convert
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     with _Progress() as progress:
         try:
             if options.android is not None:
-                from convert.bundle.android import check_assets
-                from convert.source.open import source_name
+                from edgeward.convert.bundle.android import check_assets
+                from edgeward.convert.source.open import source_name
 
                 check_assets(options.android, source_name(options.source))
             report = convert(
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
             _print_error(error, options)
             raise
     if options.android is not None and report.bundle is not None:
-        from convert.bundle.android import export_assets
+        from edgeward.convert.bundle.android import export_assets
 
         say(f"Android assets: {export_assets(report.bundle, options.android)}")
     if options.markdown:

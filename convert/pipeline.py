@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from convert.bundle.fingerprint import Request, artifact_key
-from convert.bundle.reuse import Shelf, open_shelves, recall, take_over
-from convert.bundle.write import (
+from edgeward import __version__
+from edgeward.convert.bundle.fingerprint import Request, artifact_key
+from edgeward.convert.bundle.reuse import Shelf, open_shelves, recall, take_over
+from edgeward.convert.bundle.write import (
     REPORTS,
     check_target,
     locked,
@@ -21,14 +22,13 @@ from convert.bundle.write import (
     write_bundle,
     write_refusal,
 )
-from convert.report.report import ConversionReport
-from convert.source.open import open_source
-from convert.variants import FORMATS, INT8, plan
-from convert.worker.conversion import convert_all, default_memory
-from convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
-from runtime import __version__
-from runtime.errors import MissingExtraError, TargetError, UsageError
-from runtime.samples import save_samples
+from edgeward.convert.report.report import ConversionReport
+from edgeward.convert.source.open import open_source
+from edgeward.convert.variants import FORMATS, INT8, plan
+from edgeward.convert.worker.conversion import convert_all, default_memory
+from edgeward.convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
+from edgeward.runtime.errors import MissingExtraError, TargetError, UsageError
+from edgeward.runtime.samples import save_samples
 
 __all__ = ["DEFAULT_TIMEOUT", "convert"]
 
@@ -118,7 +118,7 @@ def convert(
         TargetError: A format or the target cannot hold the model, or the converter crashed or ran
             out of time; under ``everything`` only where nothing at all could be made.
 
-    >>> from convert import convert                                      # doctest: +SKIP
+    >>> from edgeward.convert import convert                                      # doctest: +SKIP
     >>> report = convert("runs/mnist_cnn/001", max_drop=0.002)           # doctest: +SKIP
     >>> [(a.id, a.verdict) for a in report.artifacts]                    # doctest: +SKIP
     [('tflite-fp32', 'pass'), ('tflite-int8', 'pass'), ('onnx-fp32', 'pass'), ('onnx-int8', 'pass')]
@@ -147,20 +147,20 @@ def convert(
             return known
     # Only now what takes seconds to import: a request that was answered before needs none of it.
     try:
-        from convert.bundle.contents import bundle_files, record_of, refusal_files
-        from convert.bundle.devices import device_rows
-        from convert.measure.bench import Bench, measure_all
-        from convert.measure.parity import parity
-        from convert.measure.reproduce import float_values, reproduce
-        from convert.repair.repair import Allowed, Repaired, mend
-        from convert.report.report import artifact_reports, notes_on, refused
-        from convert.report.words import accepted
-        from convert.samples.calibration import DEFAULT_COUNT, choose_calibration
-        from convert.samples.check import check_splits, open_unlabelled
-        from convert.samples.golden import choose_golden
-        from convert.samples.leakage import find_leakage, without_leaked
-        from convert.samples.suspicion import suspicions
-        from convert.targets.target import adapt, choose_targets, switches_for
+        from edgeward.convert.bundle.contents import bundle_files, record_of, refusal_files
+        from edgeward.convert.bundle.devices import device_rows
+        from edgeward.convert.measure.bench import Bench, measure_all
+        from edgeward.convert.measure.parity import parity
+        from edgeward.convert.measure.reproduce import float_values, reproduce
+        from edgeward.convert.repair.repair import Allowed, Repaired, mend
+        from edgeward.convert.report.report import artifact_reports, notes_on, refused
+        from edgeward.convert.report.words import accepted
+        from edgeward.convert.samples.calibration import DEFAULT_COUNT, choose_calibration
+        from edgeward.convert.samples.check import check_splits, open_unlabelled
+        from edgeward.convert.samples.golden import choose_golden
+        from edgeward.convert.samples.leakage import find_leakage, without_leaked
+        from edgeward.convert.samples.suspicion import suspicions
+        from edgeward.convert.targets.target import adapt, choose_targets, switches_for
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     ids, missing = plan(variants, formats, everything=everything)

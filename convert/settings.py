@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convert.variants import INT8, INT8_FLOATIO, INT8_MIXED, Variant
-from runtime.errors import TargetError, UsageError
+from edgeward.convert.variants import INT8, INT8_FLOATIO, INT8_MIXED, Variant
+from edgeward.runtime.errors import TargetError, UsageError
 
-__all__ = ["DEFAULT", "METHODS", "OLDEST", "Settings", "Switches", "check_settings"]
+__all__ = [
+    "DEFAULT",
+    "METHODS",
+    "MIN_TUNING_SAMPLES",
+    "OLDEST",
+    "Settings",
+    "Switches",
+    "check_settings",
+]
 
 # Least to most clipping in the usual case; the first is the converters' own.
 METHODS = ("min-max", "percentile-99.99", "percentile-99.9", "mse")
@@ -113,3 +121,7 @@ class Switches:
 
 # What the oldest supported runtimes need.
 OLDEST = Switches()
+
+# Samples to fine-tune on: fewer cannot be split into those that teach and those that tell when to
+# stop.
+MIN_TUNING_SAMPLES = 20

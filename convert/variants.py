@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.artifact import ARTIFACT_VARIANTS
-from runtime.errors import TargetError, UsageError
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.runtime.errors import TargetError, UsageError
 
 __all__ = [
     "DYNAMIC",

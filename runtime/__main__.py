@@ -2,6 +2,7 @@
 
 import sys
 
-from runtime.cli import main
+from edgeward.runtime.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

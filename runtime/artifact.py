@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime.errors import InvalidManifestError
-from runtime.files import is_plain_name
-from runtime.strict_json import Fields
+from edgeward.runtime.errors import InvalidManifestError
+from edgeward.runtime.files import is_plain_name
+from edgeward.runtime.strict_json import Fields
 
 __all__ = [
     "ARTIFACT_VARIANTS",

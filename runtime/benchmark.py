@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from runtime.errors import InvalidBundleError, UsageError
-from runtime.predictor import Predictor
+from edgeward.runtime.errors import InvalidBundleError, UsageError
+from edgeward.runtime.predictor import Predictor
 
 __all__ = ["Timing", "benchmark"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.artifact import Artifact
-from runtime.errors import InvalidBundleError, InvalidInputError
-from runtime.files import parse_sums, read_regular, sha256_bytes
-from runtime.golden import MAX_GOLDEN_BYTES, Golden
-from runtime.manifest import MAX_MANIFEST_BYTES, Manifest
-from runtime.specs import vocabulary_names
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.errors import InvalidBundleError, InvalidInputError
+from edgeward.runtime.files import parse_sums, read_regular, sha256_bytes
+from edgeward.runtime.golden import MAX_GOLDEN_BYTES, Golden
+from edgeward.runtime.manifest import MAX_MANIFEST_BYTES, Manifest
+from edgeward.runtime.specs import vocabulary_names
 
 __all__ = ["Bundle"]
 

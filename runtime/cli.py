@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from runtime import __version__, verbs
-from runtime.console import guarded
+from edgeward import __version__
+from edgeward.runtime import verbs
+from edgeward.runtime.console import guarded
 
 __all__ = ["main"]
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from runtime.errors import EdgewardError
+from edgeward.runtime.errors import EdgewardError
 
 __all__ = ["guarded", "print_json", "say"]
 

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _STAGES = {
-    "train": ("train.cli", "fit a Keras model and leave a run folder"),
-    "convert": ("convert.cli", "turn a run into quantised artifacts, measured, in a bundle"),
-    "run": ("runtime.cli", "run, check and measure a bundle on this machine"),
+    "train": ("edgeward.train.cli", "fit a Keras model and leave a run folder"),
+    "convert": (
+        "edgeward.convert.cli",
+        "turn a run into a bundle of measured, quantised artifacts",
+    ),
+    "run": ("edgeward.runtime.cli", "run, check and measure a bundle on this machine"),
 }
 
 

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from runtime.errors import InvalidInputError
+from edgeward.runtime.errors import InvalidInputError
 
 __all__ = [
     "fsync_tree",

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.artifact import TENSOR_DTYPES, Artifact
-from runtime.errors import InvalidDataError, InvalidManifestError
-from runtime.manifest import InputSpec, Manifest
-from runtime.preprocessing import check_raw
-from runtime.strict_json import Fields, dumps, loads
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import TENSOR_DTYPES, Artifact
+from edgeward.runtime.errors import InvalidDataError, InvalidManifestError
+from edgeward.runtime.manifest import InputSpec, Manifest
+from edgeward.runtime.preprocessing import check_raw
+from edgeward.runtime.strict_json import Fields, dumps, loads
 
 __all__ = ["MAX_GOLDEN_BYTES", "MIN_VECTORS", "Expected", "Golden"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError, MissingExtraError
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError
 
 __all__ = ["read_image"]
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime.artifact import Artifact, Drift, Op, TensorSpec, is_sha256, require
-from runtime.errors import UsageError
-from runtime.files import is_plain_name
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import (
+from edgeward.runtime.artifact import Artifact, Drift, Op, TensorSpec, is_sha256, require
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.files import is_plain_name
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import (
     Affine,
     Grayscale,
     Invert,
@@ -27,7 +27,7 @@ from runtime.steps import (
     Step,
     Tokenize,
 )
-from runtime.strict_json import Fields, dumps, loads
+from edgeward.runtime.strict_json import Fields, dumps, loads
 
 __all__ = [
     "FORMAT_VERSION",

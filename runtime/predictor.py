@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array, Column, Floats
-from runtime.backends import Backend, open_backend
-from runtime.bundle import Bundle
-from runtime.errors import InvalidDataError, UsageError
-from runtime.manifest import Artifact, InputSpec, OutputSpec, TensorSpec
-from runtime.preprocessing import postprocess, preprocess, preprocess_batch
-from runtime.quantization import dequantize, quantize
-from runtime.tasks import Decoded, decode
+from edgeward.runtime.arrays import Array, Column, Floats
+from edgeward.runtime.backends import Backend, open_backend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.manifest import Artifact, InputSpec, OutputSpec, TensorSpec
+from edgeward.runtime.preprocessing import postprocess, preprocess, preprocess_batch
+from edgeward.runtime.quantization import dequantize, quantize
+from edgeward.runtime.tasks import Decoded, decode
 
 __all__ = ["Prediction", "Predictor", "Runner"]
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidBundleError, InvalidDataError
-from runtime.specs import InputSpec
-from runtime.steps import (
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidBundleError, InvalidDataError
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import (
     Affine,
     Grayscale,
     Invert,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError
 
 __all__ = ["dequantize", "quantize"]
 

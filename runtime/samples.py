@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.errors import InvalidDataError
-from runtime.files import write_atomic
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.files import write_atomic
 
 __all__ = ["Samples", "load_samples", "save_samples"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.errors import InvalidManifestError
-from runtime.steps import (
+from edgeward.runtime.errors import InvalidManifestError
+from edgeward.runtime.steps import (
     POSTPROCESSING,
     PREPROCESSING,
     Lookup,
@@ -20,7 +20,7 @@ from runtime.steps import (
     check_chain,
     step_from_json,
 )
-from runtime.strict_json import Fields
+from edgeward.runtime.strict_json import Fields
 
 __all__ = ["TASKS", "InputSpec", "OutputSpec", "vocabulary_names"]
 

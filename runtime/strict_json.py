@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from runtime.errors import InvalidManifestError
+from edgeward.runtime.errors import InvalidManifestError
 
 __all__ = ["MAX_DEPTH", "MAX_DIMENSIONS", "Fields", "dumps", "loads"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
 
 __all__ = [
     "MAX_PSNR",

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime.benchmark import benchmark
-from runtime.bundle import Bundle
-from runtime.console import print_json, say
-from runtime.errors import InvalidDataError, SelfTestError, UsageError
-from runtime.image import read_image
-from runtime.manifest import Manifest
-from runtime.predictor import Predictor
-from runtime.samples import load_samples
-from runtime.selftest import selftest as run_selftest
-from runtime.tasks import METRIC, Decoded, evaluate_all
+from edgeward.runtime.benchmark import benchmark
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import print_json, say
+from edgeward.runtime.errors import InvalidDataError, SelfTestError, UsageError
+from edgeward.runtime.image import read_image
+from edgeward.runtime.manifest import Manifest
+from edgeward.runtime.predictor import Predictor
+from edgeward.runtime.samples import load_samples
+from edgeward.runtime.self_test import selftest as run_selftest
+from edgeward.runtime.tasks import METRIC, Decoded, evaluate_all
 
 __all__ = ["bench", "evaluate", "info", "predict", "selftest", "verify"]
 

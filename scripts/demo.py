@@ -19,8 +19,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from runtime.backends import available_backends
-from runtime.samples import load_samples
+from edgeward.runtime.backends import available_backends
+from edgeward.runtime.samples import load_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "demo-output"

@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from runtime.files import sha256_bytes, write_atomic
-from train.datasets import mnist
+from edgeward.runtime.files import sha256_bytes, write_atomic
+from edgeward.train.datasets import mnist
 
 TRAIN_PER_CLASS = 600
 TEST_PER_CLASS = 150

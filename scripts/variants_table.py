@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from convert.drift.metrics import OutputDrift
-from convert.report.words import show
-from convert.variants import FORMATS, VARIANTS
-from runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.convert.drift.metrics import OutputDrift
+from edgeward.convert.report.words import show
+from edgeward.convert.variants import FORMATS, VARIANTS
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS
 
 IDS = [f"{f}-{v}" for f in FORMATS for v in VARIANTS if f"{f}-{v}" in ARTIFACT_VARIANTS]
 

@@ -7,7 +7,7 @@ folder=$1
 extras=$2
 stamp="$folder/edgeward.stamp"
 want="$extras $(cat pyproject.toml constraints.txt scripts/venv.sh | sha256sum)"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && "$folder/bin/python" -c 'import runtime' 2>/dev/null; then
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && "$folder/bin/python" -c 'import edgeward.runtime' 2>/dev/null; then
     exit 0
 fi
 python=$(bash scripts/python.sh)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import SUBSET, RunPython, child_environment, python
+from support import REPOSITORY, SUBSET, RunPython, child_environment, python
 
 # Before TensorFlow can be imported by anything: the other way round tflite-runtime 2.14 fails with
 # "ValueError: vector::reserve".
@@ -102,6 +104,19 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this repository, from its sdist: an editable install has files no user gets."""
+
+    def make(folder: Path) -> None:
+        # By way of the sdist: built in place, setuptools would take what an older build/ holds.
+        command = [sys.executable, "-m", "build", "--outdir", folder, REPOSITORY]
+        subprocess.run(command, check=True, capture_output=True)
+
+    (wheel,) = _once(tmp_path_factory, "wheel", make).glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run of text_lstm on the real reviews, made small, and its bundle. Read-only: copy them."""
 
@@ -117,3 +132,19 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     folder = _once(tmp_path_factory, "texts", make)
     return folder / "runs" / "text_lstm" / "001", folder / "bundles" / "text_lstm"
+
+
+@pytest.fixture
+def own_run(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    copy = tmp_path / "runs" / "mnist_cnn" / "001"
+    shutil.copytree(run, copy)
+    return copy
+
+
+@pytest.fixture
+def own_bundle(bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle, where a conversion of the run would replace it."""
+    copy = tmp_path / "bundles" / "mnist_cnn"
+    shutil.copytree(bundle, copy)
+    return copy

@@ -1,4 +1,4 @@
-"""The arrows between the packages, and the rules that every file keeps (docs: DESIGN.md).
+"""The arrows between rooms, and the rules that every file keeps (docs: CONTRIBUTING.md).
 
 Each rule is a function from a file's text to a list of complaints, so that its twin can show it
 a file that breaks the rule.
@@ -8,31 +8,73 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ("runtime", "train", "convert")
-MAX_LINES = 420
-
-FILES = sorted(
-    path.relative_to(REPOSITORY).as_posix()
-    for package in PACKAGES
-    for path in (REPOSITORY / package).rglob("*.py")
-    if "__pycache__" not in path.parts
+from scripts.import_graph import (
+    NAME,
+    PACKAGES,
+    circle,
+    edges,
+    imports,
+    room_arrows,
+    room_of,
+    sources,
 )
+
+MAX_LINES = 420
+MOST_FILES = 10
+SOURCES = sources()
+FILES = sorted(SOURCES)
 
 # Package -> what it may import from the other packages.
 ARROWS: dict[str, tuple[str, ...]] = {
     "runtime": (),
-    "train": ("runtime",),
-    "convert": ("runtime", "train.run"),
+    "train": ("edgeward.runtime",),
+    "convert": ("edgeward.runtime", "edgeward.train.run"),
 }
+EVERYWHERE = ("edgeward.__version__", "edgeward")
 # The console script hands over to a stage by name; that is its purpose.
-HANDS_OVER = {"runtime/edgeward.py": ("train.cli", "convert.cli")}
+HANDS_OVER = {"runtime/edgeward.py": ("edgeward.train.cli", "edgeward.convert.cli")}
+
+# Files at the top of a package that hold values, which each of its rooms may import.
+VALUES: dict[str, tuple[str, ...]] = {
+    "convert": ("formats", "options", "settings", "variants"),
+    "train": ("cluster", "console", "framework", "options", "recipe", "run", "transfer"),
+}
+# Room -> the other rooms, and programs at the top of its package, that it may import.
+ROOMS: dict[str, str] = {
+    "convert/artifact": "",
+    "convert/drift": "",
+    "convert/model": "",
+    "convert/targets": "artifact",
+    "convert/weights": "model",
+    "convert/export": "artifact model weights",
+    "convert/worker": "export model weights",
+    "convert/source": "worker",
+    "convert/samples": "source",
+    "convert/layers": "artifact drift source worker",
+    "convert/measure": "artifact drift layers source targets worker",
+    "convert/repair": "artifact drift measure samples source worker",
+    "convert/report": "drift layers measure repair worker",
+    "convert/bundle": "measure report source worker",
+    "train/datasets": "",
+    "train/unfinished": "",
+    "train/loop": "datasets unfinished",
+    "train/explain": "loop",
+    "train/parts": "loop",
+    "train/results": "datasets explain loop",
+    "train/recipes": "datasets loop parts results",
+    "train/search": "arguments datasets loop pipeline unfinished",
+}
+# Rooms that may have more files: one for each data set, one for each recipe; and runtime, until it
+# has rooms for steps, tasks and bundle.
+ROOMY = ("runtime", "train/datasets", "train/recipes")
 
 # Library -> the files that may import it. The table in backends/__init__.py only names them.
 SEAMS: dict[str, tuple[str, ...]] = {
@@ -42,34 +84,14 @@ SEAMS: dict[str, tuple[str, ...]] = {
 }
 NAMED_IN = ("runtime/backends/__init__.py",)
 # The schema is a description of the file format, no interpreter.
-SCHEMA = "convert/artifact/tflite.py"
-ALLOWED = {
-    (SCHEMA, "ai_edge_litert.schema_py_generated"),
-    ("convert/export/tflite.py", "ai_edge_litert.schema_py_generated"),
-}
+SCHEMA = "ai_edge_litert.schema_py_generated"
+ALLOWED = {("convert/artifact/tflite.py", SCHEMA), ("convert/export/tflite.py", SCHEMA)}
 NEVER_IN_RUNTIME = ("tensorflow", "keras", "tf2onnx", "onnx", "scipy", "rich", "matplotlib")
 
 STDLIB_ONLY = tuple(
     f"runtime/{name}.py"
     for name in ("strict_json", "steps", "specs", "artifact", "manifest", "errors", "files")
 )
-
-
-def imports(text: str) -> Iterator[str]:
-    """Every module that a file imports anywhere, by statement or by ``import_module``."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                yield "." * node.level
-            # ``from a import b`` may import the module a.b.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args:
-            name = ast.unparse(node.func).rpartition(".")[2]
-            first = node.args[0]
-            if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
-                yield str(first.value)
 
 
 def within(module: str, allowed: str) -> bool:
@@ -102,13 +124,31 @@ def wrong_arrows(file: str, text: str) -> list[str]:
     for module in imports(text):
         if module.startswith("."):
             bad.append("relative import")
-        elif top(module) in PACKAGES and top(module) != package:
-            allowed = (*ARROWS[package], *HANDS_OVER.get(file, ()))
-            if not any(within(module, one) for one in allowed):
+        elif top(module) in PACKAGES:
+            bad.append(f"imports {module} by its old name")
+        elif top(module) == NAME:
+            allowed = (*ARROWS[package], *HANDS_OVER.get(file, ()), f"{NAME}.{package}")
+            if module not in EVERYWHERE and not any(within(module, one) for one in allowed):
                 bad.append(f"imports {module}")
         elif package == "runtime" and top(module) in NEVER_IN_RUNTIME:
             bad.append(f"imports {module}")
     return bad
+
+
+def wrong_rooms(file: str, text: str) -> list[str]:
+    package, room = file.partition("/")[0], room_of(file)
+    if package == "runtime" or room.endswith(".py"):
+        return []  # one room; and the programs at the top know the order of the rooms
+    if room not in ROOMS:
+        return [f"{room} is not among ROOMS"]
+    own = room.partition("/")[2]
+    allowed = (own, *ROOMS[room].split(), *VALUES[package])
+    return [
+        f"imports {module}"
+        for module in imports(text)
+        if within(module, f"{NAME}.{package}")
+        and not any(within(module, f"{NAME}.{package}.{one}") for one in allowed)
+    ]
 
 
 def wrong_seams(file: str, text: str) -> list[str]:
@@ -131,19 +171,18 @@ def wrong_seams(file: str, text: str) -> list[str]:
 def not_stdlib(file: str, text: str) -> list[str]:
     if file not in STDLIB_ONLY:
         return []
-    known = {*sys.stdlib_module_names, "runtime"}
+    known = {*sys.stdlib_module_names, NAME}
     bad = [f"imports {module}" for module in imports(text) if top(module) not in known]
     pure = {Path(name).stem for name in STDLIB_ONLY}
     for module in imports(text):
-        parts = module.split(".")
-        if parts[0] == "runtime" and (len(parts) < 2 or parts[1] not in pure):
+        if top(module) == NAME and not any(within(module, f"{NAME}.runtime.{one}") for one in pure):
             bad.append(f"imports {module}")
     return bad
 
 
 def too_long(file: str, text: str) -> list[str]:
     lines = len(text.splitlines())
-    return [f"{lines} lines"] if lines >= MAX_LINES else []
+    return [f"{lines} lines"] if lines > MAX_LINES else []
 
 
 def wrong_all(file: str, text: str) -> list[str]:
@@ -192,14 +231,13 @@ def bare_asserts(file: str, text: str) -> list[str]:
     ]
 
 
-RULES = (wrong_arrows, wrong_seams, not_stdlib, too_long, wrong_all, bare_asserts)
+RULES = (wrong_arrows, wrong_rooms, wrong_seams, not_stdlib, too_long, wrong_all, bare_asserts)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("file", FILES)
 def test_the_file_keeps_the_rule(file: str, rule: object) -> None:
-    text = (REPOSITORY / file).read_text(encoding="utf-8")
-    assert rule(file, text) == []
+    assert rule(file, SOURCES[file]) == []
 
 
 def test_all_three_packages_are_looked_at() -> None:
@@ -210,42 +248,125 @@ def test_all_three_packages_are_looked_at() -> None:
     assert {file for file, _ in ALLOWED} <= set(FILES)
 
 
+def too_full(files: Mapping[str, str]) -> list[str]:
+    rooms = {room_of(file) for file in files} - set(ROOMY)
+    count = {
+        room: sum(room_of(one) == room and not one.endswith("__init__.py") for one in files)
+        for room in rooms
+    }
+    return [f"{room}: {n} files" for room, n in count.items() if n > MOST_FILES]
+
+
+def test_no_room_has_more_than_ten_files() -> None:
+    assert too_full(SOURCES) == []
+    # The twin.
+    more = {f"convert/drift/more_{i}.py": "" for i in range(MOST_FILES)}
+    assert too_full({**SOURCES, **more}) == ["convert/drift: 15 files"]
+
+
+def rooms_graph(files: Mapping[str, str]) -> dict[str, set[str]]:
+    graph: dict[str, set[str]] = {}
+    for a, b in room_arrows(files):
+        graph.setdefault(a, set()).add(b)
+    return graph
+
+
+def test_neither_files_nor_rooms_import_in_a_circle() -> None:
+    assert circle(edges(SOURCES)) == []
+    assert circle(rooms_graph(SOURCES)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("convert/variants.py", "from edgeward.convert.settings import Settings"),
+        ("convert/drift/gate.py", "from edgeward.convert.drift.metrics import OutputDrift"),
+        ("convert/drift/gate.py", "def f():\n    import edgeward.convert.drift.metrics"),
+        ("train/run.py", "from edgeward.train import pipeline"),
+    ],
+)
+def test_a_circle_of_files_would_be_found(file: str, line: str) -> None:
+    assert file in circle(edges({**SOURCES, file: SOURCES[file] + "\n" + line}))
+
+
+def test_a_circle_of_rooms_would_be_found() -> None:
+    line = "\nfrom edgeward.convert.worker.isolate import isolated"
+    files = {**SOURCES, "convert/model/edges.py": SOURCES["convert/model/edges.py"] + line}
+    assert circle(edges(files)) == []  # isolate imports no room
+    assert "convert/model" in circle(rooms_graph(files))
+
+
+def test_what_only_type_checkers_import_is_no_arrow() -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import edgeward.train.run\n"
+    assert list(imports(text)) == ["typing.TYPE_CHECKING"]
+    assert "edgeward.train.run" in list(imports(f"{text}else:\n    import edgeward.train.run\n"))
+
+
+def test_every_room_is_listed_and_says_what_it_is_for() -> None:
+    rooms = {room_of(file) for file in FILES if not room_of(file).endswith(".py")}
+    assert rooms - {"runtime"} == set(ROOMS)
+    for room in ROOMS:
+        assert ast.get_docstring(ast.parse(SOURCES[f"{room}/__init__.py"])), room
+
+
+def test_the_script_prints_the_graph() -> None:
+    command = [sys.executable, REPOSITORY / "scripts" / "import_graph.py"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "convert/samples" in printed
+    assert printed.splitlines()[-2:] == ["circle of files: none", "circle of rooms: none"]
+
+
 TODAY = "runtime/predictor.py"
-LONG = "x = 1\n" * MAX_LINES
+LONG = "x = 1\n" * (MAX_LINES + 1)
 
 
 @pytest.mark.parametrize(
     ("rule", "file", "text"),
     [
         (wrong_arrows, TODAY, "import train"),
-        (wrong_arrows, TODAY, "import train.run"),
-        (wrong_arrows, TODAY, "from train import run"),
-        (wrong_arrows, TODAY, "from convert.report import Report"),
+        (wrong_arrows, TODAY, "import edgeward.train"),
+        (wrong_arrows, TODAY, "import edgeward.train.run"),
+        (wrong_arrows, TODAY, "from edgeward.train import run"),
+        (wrong_arrows, TODAY, "from edgeward.convert.report.report import ArtifactReport"),
         (wrong_arrows, TODAY, "import tensorflow as tf"),
         (wrong_arrows, TODAY, "def f():\n    import keras.layers"),
         (wrong_arrows, TODAY, "import importlib\nimportlib.import_module('tensorflow')"),
-        (wrong_arrows, TODAY, "__import__('convert.cli')"),
+        (wrong_arrows, TODAY, "__import__('edgeward.convert.cli')"),
+        (wrong_arrows, TODAY, "importlib.import_module(f'runtime.backends.{file}')"),
         (wrong_arrows, TODAY, "if False:\n    from tensorflow import keras"),
         (wrong_arrows, TODAY, "from . import bundle"),
-        (wrong_arrows, TODAY, "from train.cli import main"),
-        (wrong_arrows, "train/loop/fit.py", "import convert"),
-        (wrong_arrows, "train/loop/fit.py", "from convert import pipeline"),
-        (wrong_arrows, "convert/pipeline.py", "import train"),
-        (wrong_arrows, "convert/pipeline.py", "from train import recipes"),
-        (wrong_arrows, "convert/pipeline.py", "from train import pipeline"),
-        (wrong_arrows, "convert/pipeline.py", "import train.runner"),
+        (wrong_arrows, TODAY, "from edgeward.train.cli import main"),
+        (wrong_arrows, "train/loop/fit.py", "import edgeward.convert"),
+        (wrong_arrows, "train/loop/fit.py", "from edgeward.convert import pipeline"),
+        (wrong_arrows, "convert/pipeline.py", "import edgeward.train"),
+        (wrong_arrows, "convert/pipeline.py", "from edgeward.train import recipes"),
+        (wrong_arrows, "convert/pipeline.py", "from edgeward.train import pipeline"),
+        (wrong_arrows, "convert/pipeline.py", "import edgeward.train.runner"),
+        (wrong_rooms, "convert/drift/gate.py", "import edgeward.convert.report.words"),
+        (wrong_rooms, "convert/drift/gate.py", "from edgeward.convert import pipeline"),
+        (wrong_rooms, "convert/source/open.py", "from edgeward.convert.samples import check"),
+        (
+            wrong_rooms,
+            "convert/worker/make.py",
+            "from edgeward.convert.source.source import Source",
+        ),
+        (wrong_rooms, "convert/export/onnx.py", "def f():\n    import edgeward.convert.worker.job"),
+        (wrong_rooms, "convert/new_room/file.py", ""),
+        (wrong_rooms, "train/loop/fit.py", "from edgeward.train.recipes import load_recipe"),
+        (wrong_rooms, "train/parts/gan.py", "from edgeward.train import pipeline"),
         (wrong_seams, TODAY, "import onnxruntime"),
         (wrong_seams, TODAY, "from onnxruntime import InferenceSession"),
         (wrong_seams, TODAY, "import ai_edge_litert.interpreter"),
         (wrong_seams, TODAY, "import importlib\nx = importlib.import_module('tflite_runtime')"),
         (wrong_seams, TODAY, "name = 'tflite_runtime.interpreter'"),
         (wrong_seams, "convert/pipeline.py", "import onnxruntime.quantization"),
-        (wrong_seams, SCHEMA, "from ai_edge_litert import interpreter"),
+        (wrong_seams, "convert/artifact/tflite.py", "from ai_edge_litert import interpreter"),
         (wrong_seams, "convert/artifact/lint.py", "from ai_edge_litert import schema_py_generated"),
         (not_stdlib, "runtime/manifest.py", "import numpy"),
         (not_stdlib, "runtime/manifest.py", "from numpy import float32"),
-        (not_stdlib, "runtime/steps.py", "from runtime.arrays import Array"),
-        (not_stdlib, "runtime/steps.py", "import runtime"),
+        (not_stdlib, "runtime/steps.py", "from edgeward.runtime.arrays import Array"),
+        (not_stdlib, "runtime/steps.py", "import edgeward.runtime"),
+        (not_stdlib, "runtime/steps.py", "from edgeward import Predictor"),
         (not_stdlib, "runtime/files.py", "def f():\n    import yaml"),
         (too_long, TODAY, LONG),
         (wrong_all, TODAY, "def f(): pass"),
@@ -263,10 +384,26 @@ def test_a_file_that_breaks_the_rule_is_reported(rule: object, file: str, text: 
 @pytest.mark.parametrize(
     ("rule", "file", "text"),
     [
-        (wrong_arrows, TODAY, "import numpy\nfrom runtime.bundle import Bundle"),
-        (wrong_arrows, "train/loop/fit.py", "import keras\nfrom runtime.tasks import score"),
-        (wrong_arrows, "convert/pipeline.py", "from train.run import Run\nfrom train import run"),
-        (wrong_arrows, "convert/pipeline.py", "import runtime\nimport tensorflow"),
+        (wrong_arrows, TODAY, "import numpy\nfrom edgeward.runtime.bundle import Bundle"),
+        (
+            wrong_arrows,
+            "train/loop/fit.py",
+            "import keras\nfrom edgeward.runtime.tasks import score",
+        ),
+        (
+            wrong_arrows,
+            "convert/pipeline.py",
+            "from edgeward.train.run import Run\nimport edgeward",
+        ),
+        (wrong_arrows, "convert/pipeline.py", "import edgeward.runtime\nimport tensorflow"),
+        (wrong_rooms, "convert/export/onnx.py", "import edgeward.convert.variants"),
+        (
+            wrong_rooms,
+            "convert/export/onnx.py",
+            "from edgeward.convert.artifact.lint import describe",
+        ),
+        (wrong_rooms, "convert/pipeline.py", "from edgeward.convert.bundle.write import locked"),
+        (wrong_rooms, "train/search/tune.py", "from edgeward.train.pipeline import train"),
         (wrong_seams, "runtime/backends/onnx.py", "import onnxruntime"),
         (
             wrong_seams,
@@ -274,7 +411,7 @@ def test_a_file_that_breaks_the_rule_is_reported(rule: object, file: str, text: 
             "from ai_edge_litert import schema_py_generated",
         ),
         (wrong_seams, TODAY, '"""What ai_edge_litert does."""'),
-        (not_stdlib, "runtime/manifest.py", "import json\nfrom runtime.steps import Step"),
+        (not_stdlib, "runtime/manifest.py", "import json\nfrom edgeward.runtime.steps import Step"),
         (not_stdlib, TODAY, "import numpy"),
         (too_long, TODAY, LONG[6:]),
         (wrong_all, TODAY, "__all__ = ['F', 'f']\ndef f(): pass\nclass F: pass\ndef _g(): pass"),

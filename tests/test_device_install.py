@@ -10,7 +10,6 @@ import venv
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="tflite-runtime 2.14 has no wheel above Python 3.11"
@@ -18,15 +17,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of a fresh environment with edgeward[tflite] from a built wheel, nothing else."""
     folder = tmp_path_factory.mktemp("device")
-    # Into a wheel first: an editable install would show files that a device does not get.
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", REPOSITORY]
-    subprocess.run(build, check=True, capture_output=True)
     venv.create(folder / "env", with_pip=True)
     python = folder / "env" / "bin" / "python"
-    (wheel,) = (folder / "dist").glob("*.whl")
     install = [python, "-m", "pip", "install", "--quiet", f"{wheel}[tflite]"]
     # With a path to the sources pip would find edgeward there and install nothing.
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -81,7 +76,8 @@ def test_device_install_passes_its_self_test_and_says_what_is_missing(
 
 def test_wheel_holds_neither_data_nor_tests(device: Path) -> None:
     site = next((device.parents[1] / "lib").glob("python*/site-packages"))
-    assert not list((site / "train").rglob("*.npz"))
+    assert not list((site / "edgeward").rglob("*.npz"))
     assert not (site / "tests").exists()
-    assert (site / "runtime" / "FORMAT.md").is_file()
-    assert (site / "convert" / "report" / "report.html.j2").is_file()
+    assert (site / "edgeward" / "py.typed").is_file()
+    assert (site / "edgeward" / "runtime" / "FORMAT.md").is_file()
+    assert (site / "edgeward" / "convert" / "report" / "report.html.j2").is_file()

@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import UsageError
-from train.options import Options
-from train.recipes import NAMES
+from edgeward.runtime.errors import UsageError
+from edgeward.train.options import Options
+from edgeward.train.recipes import NAMES
 
 __all__ = ["COMMON", "parse", "typed_changes", "typed_options"]
 

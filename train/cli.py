@@ -8,20 +8,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runtime.console import guarded, print_json
-from runtime.errors import EdgewardError, UsageError
-from train.arguments import parse, typed_changes, typed_options
-from train.listing import list_recipes
-from train.options import Options
-from train.recipe import Hyperparameters, Recipe, override
-from train.recipes import NAMES, load_recipe
-from train.unfinished.resume import reopen
+from edgeward.runtime.console import guarded, print_json
+from edgeward.runtime.errors import EdgewardError, UsageError
+from edgeward.train.arguments import parse, typed_changes, typed_options
+from edgeward.train.listing import list_recipes
+from edgeward.train.options import Options
+from edgeward.train.recipe import Hyperparameters, Recipe, override
+from edgeward.train.recipes import NAMES, load_recipe
+from edgeward.train.unfinished.resume import reopen
 
 if TYPE_CHECKING:
-    from train.pipeline import Trained
-    from train.search.folds import CrossValidation
-    from train.unfinished.folder import PartialRun
-    from train.unfinished.state import State
+    from edgeward.train.pipeline import Trained
+    from edgeward.train.search.folds import CrossValidation
+    from edgeward.train.unfinished.folder import PartialRun
+    from edgeward.train.unfinished.state import State
 
 __all__ = ["main"]
 
@@ -84,12 +84,12 @@ def _train(
     unfinished: tuple[PartialRun, State] | None = None,
     tuned: Mapping[str, Any] | None = None,
 ) -> Trained | None:
-    from train.console import open_console
-    from train.framework import prepare_framework
+    from edgeward.train.console import open_console
+    from edgeward.train.framework import prepare_framework
 
     prepare_framework()
 
-    from train.pipeline import Resumption, train
+    from edgeward.train.pipeline import Resumption, train
 
     resumption = None if unfinished is None else Resumption(*unfinished)
     try:
@@ -105,13 +105,13 @@ def _train(
 def _cross_validate(
     recipe: Recipe, hyper: Hyperparameters, options: Options, arguments: argparse.Namespace
 ) -> None:
-    from train.console import open_console
-    from train.framework import prepare_framework
+    from edgeward.train.console import open_console
+    from edgeward.train.framework import prepare_framework
 
     with contextlib.redirect_stdout(sys.stderr):
         prepare_framework()
 
-        from train.search.folds import cross_validate
+        from edgeward.train.search.folds import cross_validate
 
         with open_console(sys.stderr) as console:
             found = cross_validate(recipe, hyper, options, arguments.folds, console)
@@ -133,21 +133,21 @@ def _report_folds(found: CrossValidation, as_json: bool) -> None:
 def _tune(
     recipe: Recipe, hyper: Hyperparameters, options: Options, arguments: argparse.Namespace
 ) -> None:
-    from train.search.result import command_line, unfinished
-    from train.search.space import check_search, read_space
-    from train.search.study import Study
+    from edgeward.train.search.result import command_line, unfinished
+    from edgeward.train.search.space import check_search, read_space
+    from edgeward.train.search.study import Study
 
     check_search(arguments.tune, arguments.folds)
     changes, given = typed_changes(arguments), typed_options(arguments)
     space = read_space(recipe, hyper, set(changes))
     folder = options.out / recipe.name / "study"
     with contextlib.redirect_stdout(sys.stderr), Study(folder, arguments.resume) as study:
-        from train.console import open_console
-        from train.framework import prepare_framework
+        from edgeward.train.console import open_console
+        from edgeward.train.framework import prepare_framework
 
         prepare_framework()
 
-        from train.search.tune import tune
+        from edgeward.train.search.tune import tune
 
         with open_console(sys.stderr) as console:
             found = tune(recipe, hyper, options, arguments.tune, space, study, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from runtime.errors import UsageError
+from edgeward.runtime.errors import UsageError
 
 __all__ = ["worker_from_environment"]
 

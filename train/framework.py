@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from runtime.errors import MissingExtraError
+from edgeward.runtime.errors import MissingExtraError
 
 __all__ = ["prepare_framework"]
 

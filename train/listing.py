@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.console import print_json
-from train.arguments import COMMON
-from train.recipe import Recipe
+from edgeward.runtime.console import print_json
+from edgeward.train.arguments import COMMON
+from edgeward.train.recipe import Recipe
 
 __all__ = ["list_recipes"]
 

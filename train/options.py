@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import UsageError
+from edgeward.runtime.errors import UsageError
 
 __all__ = ["Options"]
 

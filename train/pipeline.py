@@ -11,23 +11,23 @@ from typing import Any
 
 import keras
 
-from runtime.errors import UsageError
-from runtime.files import write_atomic
-from runtime.strict_json import dumps, loads
-from train.console import Console
-from train.datasets.balanced import draw_balanced
-from train.datasets.dataset import Dataset, check_dataset
-from train.loop.devices import choose_device
-from train.loop.interrupts import Interrupts
-from train.loop.session import Session
-from train.options import Options
-from train.recipe import Hyperparameters, Recipe
-from train.results.write import write_run
-from train.run import RunInfo
-from train.transfer import adopt
-from train.unfinished.folder import TUNED, PartialRun
-from train.unfinished.resume import check_resumed_data
-from train.unfinished.state import STATE, State
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.strict_json import dumps, loads
+from edgeward.train.console import Console
+from edgeward.train.datasets.balanced import draw_balanced
+from edgeward.train.datasets.dataset import Dataset, check_dataset
+from edgeward.train.loop.devices import choose_device
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.session import Session
+from edgeward.train.options import Options
+from edgeward.train.recipe import Hyperparameters, Recipe
+from edgeward.train.results.write import write_run
+from edgeward.train.run import RunInfo
+from edgeward.train.transfer import adopt
+from edgeward.train.unfinished.folder import TUNED, PartialRun
+from edgeward.train.unfinished.resume import check_resumed_data
+from edgeward.train.unfinished.state import STATE, State
 
 __all__ = ["LAST_GOOD", "Resumption", "Trained", "load_data", "train"]
 

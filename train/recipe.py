@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.errors import UsageError
-from runtime.specs import InputSpec, OutputSpec
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     import keras

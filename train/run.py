@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
-from runtime.files import is_plain_name, read_regular
-from runtime.samples import Samples, load_samples
-from runtime.specs import InputSpec, OutputSpec, vocabulary_names
-from runtime.strict_json import Fields, loads
+from edgeward.runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
+from edgeward.runtime.files import is_plain_name, read_regular
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
+from edgeward.runtime.strict_json import Fields, loads
 
 __all__ = ["REQUIRED_FILES", "DatasetInfo", "Run", "RunInfo", "latest_run"]
 

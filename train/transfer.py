@@ -14,11 +14,11 @@ from typing import Any
 
 import keras
 
-from runtime.errors import InvalidModelError, UsageError
-from runtime.files import sha256_file
-from train.datasets.dataset import Dataset
-from train.recipe import Recipe, Transfer
-from train.run import Run
+from edgeward.runtime.errors import InvalidModelError, UsageError
+from edgeward.runtime.files import sha256_file
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.recipe import Recipe, Transfer
+from edgeward.train.run import Run
 
 __all__ = ["adopt", "count_frozen"]
 

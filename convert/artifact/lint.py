@@ -6,10 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from convert.artifact.onnx import OnnxGraph, read_onnx
-from convert.artifact.tflite import DTYPES, Graph, GraphTensor, op_name, parse, read_graph, text_of
-from runtime.artifact import Op, TensorSpec
-from runtime.errors import TargetError
+from edgeward.convert.artifact.onnx import OnnxGraph, read_onnx
+from edgeward.convert.artifact.tflite import (
+    DTYPES,
+    Graph,
+    GraphTensor,
+    op_name,
+    parse,
+    read_graph,
+    text_of,
+)
+from edgeward.runtime.artifact import Op, TensorSpec
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["Description", "describe", "island_around", "lint_mixed"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from convert.artifact.tflite import FILE_IDENTIFIER, Node, read_nodes
-from runtime.errors import InvalidModelError
+from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, Node, read_nodes
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["CUSTOM", "ONNX", "ONNX_IR", "TFLITE", "LocatedOp", "locate_ops"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from runtime.artifact import Op, TensorSpec
-from runtime.errors import InvalidModelError
+from edgeward.runtime.artifact import Op, TensorSpec
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["OnnxGraph", "read_onnx"]
 

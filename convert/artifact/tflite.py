@@ -10,8 +10,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from runtime.artifact import Op
-from runtime.errors import InvalidModelError
+from edgeward.runtime.artifact import Op
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = [
     "DTYPES",

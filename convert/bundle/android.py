@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from convert.bundle.write import check_target, write_bundle
-from runtime.bundle import Bundle
-from runtime.console import guarded
-from runtime.errors import TargetError, UsageError
-from runtime.golden import Golden
-from runtime.manifest import Artifact, Manifest
+from edgeward.convert.bundle.write import check_target, write_bundle
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import TargetError, UsageError
+from edgeward.runtime.golden import Golden
+from edgeward.runtime.manifest import Artifact, Manifest
 
 __all__ = ["BUNDLES", "check_assets", "export_assets", "main"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from convert.bundle.reuse import Kept, Record, with_record
-from convert.measure.measure import Measured
-from convert.report.report import ConversionReport
-from convert.source.source import Source
-from convert.worker.conversion import Conversion
-from runtime.golden import Golden
-from runtime.manifest import Manifest
-from runtime.manifest import Source as ManifestSource
-from runtime.samples import Samples
+from edgeward.convert.bundle.reuse import Kept, Record, with_record
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.report.report import ConversionReport
+from edgeward.convert.source.source import Source
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.runtime.golden import Golden
+from edgeward.runtime.manifest import Manifest
+from edgeward.runtime.manifest import Source as ManifestSource
+from edgeward.runtime.samples import Samples
 
 __all__ = ["bundle_files", "record_of", "refusal_files"]
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from convert.bundle.write import write_bundle
-from convert.measure.records import ParityRow
-from runtime.bundle import Bundle
-from runtime.samples import Samples, save_samples
+import edgeward
+from edgeward.convert.bundle.write import write_bundle
+from edgeward.convert.measure.records import ParityRow
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import Samples, save_samples
 
 __all__ = ["device_rows"]
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(edgeward.__file__).resolve().parents[1]
 
 _SAMPLES = 100
 

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from convert.settings import DEFAULT, Settings, Switches
-from convert.source.files import bundle_name, hash_model, model_kind, read_specs
-from convert.source.source import Source
-from convert.variants import variant_of
-from runtime.errors import EdgewardError
-from runtime.files import sha256_bytes, sha256_file
-from runtime.samples import Samples
-from train.run import REQUIRED_FILES, Run, latest_run
+import edgeward
+from edgeward.convert.settings import DEFAULT, Settings, Switches
+from edgeward.convert.source.files import bundle_name, hash_model, model_kind, read_specs
+from edgeward.convert.source.source import Source
+from edgeward.convert.variants import variant_of
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import sha256_bytes, sha256_file
+from edgeward.runtime.samples import Samples
+from edgeward.train.run import REQUIRED_FILES, Run, latest_run
 
 __all__ = ["Request", "artifact_key", "environment"]
 
@@ -124,7 +125,7 @@ def environment() -> dict[str, str]:
 
 def _code() -> str:
     """Return the hash of this program: its version does not change while one works on it."""
-    root = Path(__file__).parents[2]
+    root = Path(edgeward.__file__).parent
     files = [root / "train" / "run.py"]
     for package in ("convert", "runtime"):
         files += [f for f in (root / package).rglob("*") if f.suffix in (".py", ".json", ".j2")]

@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convert.bundle.write import REPORTS, refusal_of, remove_refusal
-from convert.report.report import ConversionReport
-from convert.variants import FORMATS, VARIANTS, artifact_file
-from convert.worker.conversion import Conversion
-from runtime.bundle import SUMS, Bundle
-from runtime.errors import InvalidBundleError, InvalidInputError
-from runtime.files import parse_sums, read_regular, sha256_bytes
-from runtime.strict_json import dumps, loads
+from edgeward.convert.bundle.write import REPORTS, refusal_of, remove_refusal
+from edgeward.convert.report.report import ConversionReport
+from edgeward.convert.variants import FORMATS, VARIANTS, artifact_file
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.runtime.bundle import SUMS, Bundle
+from edgeward.runtime.errors import InvalidBundleError, InvalidInputError
+from edgeward.runtime.files import parse_sums, read_regular, sha256_bytes
+from edgeward.runtime.strict_json import dumps, loads
 
 __all__ = [
     "Kept",
@@ -80,7 +80,7 @@ def recall(path: Path, key: str, shelves: Sequence[Shelf]) -> ConversionReport |
     if report is None:
         return None
     # Knows the statistics, which take a second to import.
-    from convert.report.report import refused
+    from edgeward.convert.report.report import refused
 
     raise refused(report, refusal.folder / REPORTS[0])
 

@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from convert.variants import artifact_file
-from runtime.artifact import ARTIFACT_VARIANTS
-from runtime.bundle import SUMS, Bundle
-from runtime.errors import EdgewardError, UsageError
-from runtime.files import fsync_tree, render_sums, sha256_bytes, write_atomic
+from edgeward.convert.variants import artifact_file
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.runtime.bundle import SUMS, Bundle
+from edgeward.runtime.errors import EdgewardError, UsageError
+from edgeward.runtime.files import fsync_tree, render_sums, sha256_bytes, write_atomic
 
 __all__ = [
     "REPORTS",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.artifact import Drift
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
-from runtime.tasks import METRIC, decide
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.artifact import Drift
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.tasks import METRIC, decide
 
 __all__ = ["MAX_SQNR", "Agreement", "measure_agreement"]
 

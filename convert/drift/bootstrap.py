@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["RESAMPLES", "upper_bound"]
 

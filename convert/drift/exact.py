@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["exact_p_value", "tango_scores"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.drift.exact import exact_p_value, tango_scores
-from runtime.errors import InvalidDataError
+from edgeward.convert.drift.exact import exact_p_value, tango_scores
+from edgeward.runtime.errors import InvalidDataError
 
 __all__ = [
     "CONFIDENCE",

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from convert.drift.bootstrap import upper_bound
-from convert.drift.gate import PairedCounts, judge, required_samples
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
-from runtime.tasks import MAX_PSNR, METRIC, check_targets, decide, evaluate, psnr
+from edgeward.convert.drift.bootstrap import upper_bound
+from edgeward.convert.drift.gate import PairedCounts, judge, required_samples
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.tasks import MAX_PSNR, METRIC, check_targets, decide, evaluate, psnr
 
 __all__ = ["SEVERITY", "Decisions", "OutputDrift", "measure_drift", "worst_of"]
 

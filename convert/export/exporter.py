@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convert.export.fused_lstm import can_fuse
-from convert.export.onnx import float_graph, to_onnx
-from convert.export.tflite import to_tflite, to_tflite_fused
-from convert.export.tflite_graph import freeze, quantisable
-from convert.model.loaded import LoadedModel, recurrent_layers, unrolled
-from convert.settings import DEFAULT, Settings, Switches, check_settings
-from convert.variants import INT16X8, Variant, variant_of
-from convert.weights.equalise import equalised
-from runtime.arrays import Array
-from runtime.errors import TargetError
+from edgeward.convert.export.fused_lstm import can_fuse
+from edgeward.convert.export.onnx import float_graph, to_onnx
+from edgeward.convert.export.tflite import to_tflite, to_tflite_fused
+from edgeward.convert.export.tflite_graph import freeze, quantisable
+from edgeward.convert.model.loaded import LoadedModel, recurrent_layers, unrolled
+from edgeward.convert.settings import DEFAULT, Settings, Switches, check_settings
+from edgeward.convert.variants import INT16X8, Variant, variant_of
+from edgeward.convert.weights.equalise import equalised
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["Exporter"]
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.model.loaded import LoadedModel
+from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["can_fuse", "save_fused"]
 

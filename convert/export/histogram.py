@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
+from edgeward.runtime.arrays import Array, Floats
 
 __all__ = ["Histogram"]
 

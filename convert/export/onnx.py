@@ -22,13 +22,13 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibra
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from convert.export.histogram import Histogram
-from convert.export.onnx_graph import canonicalise, expand_erfc, lean, renumber
-from convert.model.loaded import LoadedModel
-from convert.settings import DEFAULT, Settings
-from convert.variants import DYNAMIC, FLOAT16, FLOAT32, Variant
-from runtime.arrays import Array
-from runtime.errors import TargetError
+from edgeward.convert.export.histogram import Histogram
+from edgeward.convert.export.onnx_graph import canonicalise, expand_erfc, lean, renumber
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.settings import DEFAULT, Settings
+from edgeward.convert.variants import DYNAMIC, FLOAT16, FLOAT32, Variant
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["OPSET", "float_graph", "to_onnx"]
 

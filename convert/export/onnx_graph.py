@@ -20,7 +20,7 @@ import onnx
 import onnxslim
 from onnx import numpy_helper
 
-from runtime.errors import TargetError
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["canonicalise", "expand_erfc", "lean", "renumber"]
 

@@ -12,14 +12,14 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
-from convert.export.fused_lstm import save_fused
-from convert.export.tflite_quantiser import quantise_with
-from convert.model.loaded import LoadedModel
-from convert.settings import DEFAULT, OLDEST, Settings, Switches
-from convert.variants import DYNAMIC, FLOAT16, FLOAT32, INT16X8, Variant
-from runtime.arrays import Array
-from runtime.errors import TargetError
+from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
+from edgeward.convert.export.fused_lstm import save_fused
+from edgeward.convert.export.tflite_quantiser import quantise_with
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
+from edgeward.convert.variants import DYNAMIC, FLOAT16, FLOAT32, INT16X8, Variant
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["canonicalise", "to_tflite", "to_tflite_fused"]
 

@@ -19,7 +19,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import tensor_util
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from convert.model.loaded import LoadedModel
+from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["freeze", "quantisable", "without_inequalities"]
 

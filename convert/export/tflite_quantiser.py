@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 
-from convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
-from convert.export.histogram import Histogram
-from convert.settings import Settings
-from runtime.arrays import Array
-from runtime.errors import TargetError
+from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
+from edgeward.convert.export.histogram import Histogram
+from edgeward.convert.settings import Settings
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["quantise_with"]
 

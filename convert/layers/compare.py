@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.layers.probe import Probe, Value
-from convert.layers.report import LayerDrift, LayerReport
-from convert.layers.tally import Tally, WeightError, weight_errors
-from convert.source.source import Source
-from convert.worker.isolate import isolated
-from runtime.arrays import Array
-from runtime.errors import EdgewardError
-from runtime.preprocessing import preprocess_batch
+from edgeward.convert.layers.probe import Probe, Value
+from edgeward.convert.layers.report import LayerDrift, LayerReport
+from edgeward.convert.layers.tally import Tally, WeightError, weight_errors
+from edgeward.convert.source.source import Source
+from edgeward.convert.worker.isolate import isolated
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.preprocessing import preprocess_batch
 
 __all__ = ["COMPARABLE", "compare_layers", "layer_drift"]
 
@@ -111,10 +111,10 @@ def layer_drift(
 def _probe(artifact_id: str, data: bytes) -> Probe:
     # Here, because a report is read without the interpreters, which take long to import.
     if artifact_id.startswith("tflite"):
-        from convert.layers.tflite_probe import TfliteProbe
+        from edgeward.convert.layers.tflite_probe import TfliteProbe
 
         return TfliteProbe(data)
-    from convert.layers.onnx_probe import OnnxProbe
+    from edgeward.convert.layers.onnx_probe import OnnxProbe
 
     return OnnxProbe(data)
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from convert.artifact.locate import locate_ops
-from convert.layers.probe import Grid, Value, Weight, dequantized_weight
-from runtime.arrays import Array
-from runtime.backends.onnx import debug_session
-from runtime.errors import InvalidModelError
+from edgeward.convert.artifact.locate import locate_ops
+from edgeward.convert.layers.probe import Grid, Value, Weight, dequantized_weight
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends.onnx import debug_session
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["OnnxProbe"]
 

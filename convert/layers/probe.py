@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["Grid", "Probe", "Value", "Weight", "dequantized_weight"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.drift.agreement import MAX_SQNR
-from convert.layers.probe import Grid, Weight
-from runtime.arrays import Array
+from edgeward.convert.drift.agreement import MAX_SQNR
+from edgeward.convert.layers.probe import Grid, Weight
+from edgeward.runtime.arrays import Array
 
 __all__ = ["Tally", "WeightError", "weight_errors"]
 

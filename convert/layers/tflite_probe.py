@@ -9,14 +9,14 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from convert.artifact.locate import locate_ops
-from convert.artifact.tflite import DTYPES, FILE_IDENTIFIER, parse, read_nodes, text_of
-from convert.layers.probe import Grid, Value, Weight, dequantized_weight
-from runtime.arrays import Array
-from runtime.backends import BACKENDS, available_backends
-from runtime.backends.tflite import debug_interpreter
-from runtime.errors import MissingExtraError, TargetError
-from runtime.quantization import dequantize, quantize
+from edgeward.convert.artifact.locate import locate_ops
+from edgeward.convert.artifact.tflite import DTYPES, FILE_IDENTIFIER, parse, read_nodes, text_of
+from edgeward.convert.layers.probe import Grid, Value, Weight, dequantized_weight
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends import BACKENDS, available_backends
+from edgeward.runtime.backends.tflite import debug_interpreter
+from edgeward.runtime.errors import MissingExtraError, TargetError
+from edgeward.runtime.quantization import dequantize, quantize
 
 __all__ = ["TfliteProbe"]
 

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.artifact.lint import describe
-from convert.artifact.locate import locate_ops
-from convert.layers.compare import compare_layers
-from convert.measure.measure import Measured, describe_artifact, measure
-from convert.source.source import Source
-from convert.targets.target import Target, min_runtimes
-from convert.variants import artifact_file, twin_of
-from convert.worker.conversion import Conversion
-from convert.worker.isolate import isolated
-from runtime.arrays import Floats
-from runtime.errors import InvalidManifestError, TargetError
-from runtime.samples import Samples
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.artifact.locate import locate_ops
+from edgeward.convert.layers.compare import compare_layers
+from edgeward.convert.measure.measure import Measured, describe_artifact, measure
+from edgeward.convert.source.source import Source
+from edgeward.convert.targets.target import Target, min_runtimes
+from edgeward.convert.variants import artifact_file, twin_of
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.convert.worker.isolate import isolated
+from edgeward.runtime.arrays import Floats
+from edgeward.runtime.errors import InvalidManifestError, TargetError
+from edgeward.runtime.samples import Samples
 
 __all__ = [
     "Bench",

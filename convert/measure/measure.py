@@ -12,20 +12,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convert.artifact.lint import Description
-from convert.drift.agreement import Agreement, measure_agreement
-from convert.drift.metrics import SEVERITY, OutputDrift, measure_drift, worst_of
-from convert.layers.report import LayerReport
-from convert.measure.tolerance import elsewhere, largest_difference, tolerance
-from convert.source.source import Source
-from runtime.arrays import Array, Floats
-from runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
-from runtime.backends import available_backends, open_backend
-from runtime.errors import EdgewardError, MissingExtraError, TargetError
-from runtime.files import sha256_bytes
-from runtime.golden import Expected
-from runtime.predictor import Runner
-from runtime.samples import Samples
+from edgeward.convert.artifact.lint import Description
+from edgeward.convert.drift.agreement import Agreement, measure_agreement
+from edgeward.convert.drift.metrics import SEVERITY, OutputDrift, measure_drift, worst_of
+from edgeward.convert.layers.report import LayerReport
+from edgeward.convert.measure.tolerance import elsewhere, largest_difference, tolerance
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import EdgewardError, MissingExtraError, TargetError
+from edgeward.runtime.files import sha256_bytes
+from edgeward.runtime.golden import Expected
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.samples import Samples
 
 __all__ = ["Measured", "describe_artifact", "latency_us", "measure"]
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from convert.measure.measure import Measured
-from convert.measure.records import ParityRow
-from convert.source.source import Source
-from convert.worker.isolate import isolated
-from runtime.arrays import Array
-from runtime.backends import available_backends, open_backend
-from runtime.errors import EdgewardError
-from runtime.predictor import Runner
-from runtime.samples import Samples
-from runtime.selftest import lsb_difference
-from runtime.tasks import decide
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.measure.records import ParityRow
+from edgeward.convert.source.source import Source
+from edgeward.convert.worker.isolate import isolated
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.self_test import lsb_difference
+from edgeward.runtime.tasks import decide
 
 __all__ = ["KERNELS", "parity"]
 

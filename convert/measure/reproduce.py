@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from convert.measure.records import Reproduction
-from convert.source.source import Source
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidModelError, ReproductionError
-from runtime.preprocessing import postprocess
-from runtime.specs import OutputSpec
-from runtime.tasks import METRIC, check_targets, decide, evaluate
+from edgeward.convert.measure.records import Reproduction
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidModelError, ReproductionError
+from edgeward.runtime.preprocessing import postprocess
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.tasks import METRIC, check_targets, decide, evaluate
 
 if TYPE_CHECKING:
     pass

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.predictor import Runner
-from runtime.selftest import FLOAT_LSB, decisions, lsb_difference, margin_lsb
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.self_test import FLOAT_LSB, decisions, lsb_difference, margin_lsb
 
 __all__ = ["elsewhere", "largest_difference", "tolerance"]
 

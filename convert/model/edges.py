@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from convert.model.saved_model import ServedModel
-from runtime.errors import InvalidModelError, TargetError, UsageError
+from edgeward.convert.model.saved_model import ServedModel
+from edgeward.runtime.errors import InvalidModelError, TargetError, UsageError
 
 __all__ = ["check_dtypes", "input_names", "match", "output_names", "with_shapes"]
 

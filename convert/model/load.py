@@ -14,10 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.model.edges import check_dtypes, input_names, match, output_names, with_shapes
-from convert.model.loaded import LoadedModel
-from convert.model.saved_model import open_saved_model
-from runtime.errors import InvalidModelError
+from edgeward.convert.model.edges import check_dtypes, input_names, match, output_names, with_shapes
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.model.saved_model import open_saved_model
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["UnknownClassError", "load_model", "open_keras"]
 

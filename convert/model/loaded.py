@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.model.saved_model import ServedModel
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidModelError
+from edgeward.convert.model.saved_model import ServedModel
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["LoadedModel", "recurrent_layers", "unrolled"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.errors import InvalidModelError
+from edgeward.runtime.errors import InvalidModelError
 
 __all__ = ["SIGNATURES", "ServedModel", "open_saved_model"]
 

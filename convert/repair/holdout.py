@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.samples.leakage import sample_digests
-from convert.source.source import Source
-from runtime.arrays import Floats
-from runtime.samples import save_samples
+from edgeward.convert.samples.leakage import sample_digests
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Floats
+from edgeward.runtime.samples import save_samples
 
 __all__ = ["Holdout", "hold_out"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convert.settings import DEFAULT, METHODS, Settings
-from convert.variants import INT8, INT8_FLOATIO, INT16X8
-from convert.worker.job import Attempt
+from edgeward.convert.settings import DEFAULT, METHODS, Settings
+from edgeward.convert.variants import INT8, INT8_FLOATIO, INT16X8
+from edgeward.convert.worker.job import Attempt
 
 __all__ = [
     "calibration_rung",

@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from convert.measure.bench import Bench
-from convert.measure.measure import Measured
-from convert.repair.holdout import hold_out
-from convert.repair.ladder import (
+from edgeward.convert.measure.bench import Bench
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.repair.holdout import hold_out
+from edgeward.convert.repair.ladder import (
     calibration_rung,
     fallback_rung,
     loss_rank,
     stands_for,
     tuning_rung,
 )
-from convert.repair.step import RepairStep
-from convert.repair.trials import Trials, Tried, Workshop, choose, nearest, repairable
-from convert.samples.calibration import choose_calibration
-from convert.samples.check import open_unlabelled
-from convert.settings import DEFAULT, Switches
-from convert.source.source import Source
-from convert.worker.conversion import Conversion, convert_all
-from convert.worker.job import CALIBRATION, Attempt, Plan
-from runtime.samples import save_samples
+from edgeward.convert.repair.step import RepairStep
+from edgeward.convert.repair.trials import Trials, Tried, Workshop, choose, nearest, repairable
+from edgeward.convert.samples.calibration import choose_calibration
+from edgeward.convert.samples.check import open_unlabelled
+from edgeward.convert.settings import DEFAULT, Switches
+from edgeward.convert.source.source import Source
+from edgeward.convert.worker.conversion import Conversion, convert_all
+from edgeward.convert.worker.job import CALIBRATION, Attempt, Plan
+from edgeward.runtime.samples import save_samples
 
 __all__ = ["Allowed", "Repaired", "mend", "repair"]
 

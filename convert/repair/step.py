@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from convert.drift.metrics import OutputDrift
-from convert.worker.job import Attempt
+from edgeward.convert.drift.metrics import OutputDrift
+from edgeward.convert.worker.job import Attempt
 
 if TYPE_CHECKING:
-    from convert.measure.measure import Measured
+    from edgeward.convert.measure.measure import Measured
 
 __all__ = ["RepairStep"]
 

@@ -11,23 +11,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.artifact.lint import island_around
-from convert.drift.gate import PairedCounts, upper_bound
-from convert.drift.metrics import OutputDrift
-from convert.measure.bench import Bench, measure_one
-from convert.measure.measure import Measured
-from convert.measure.reproduce import float_values
-from convert.repair.holdout import Holdout
-from convert.repair.ladder import repairable_variant
-from convert.repair.step import RepairStep
-from convert.settings import DEFAULT, Settings
-from convert.variants import artifact_file, twin_of
-from convert.worker.conversion import Conversion
-from convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
-from runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
+from edgeward.convert.artifact.lint import island_around
+from edgeward.convert.drift.gate import PairedCounts, upper_bound
+from edgeward.convert.drift.metrics import OutputDrift
+from edgeward.convert.measure.bench import Bench, measure_one
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.measure.reproduce import float_values
+from edgeward.convert.repair.holdout import Holdout
+from edgeward.convert.repair.ladder import repairable_variant
+from edgeward.convert.repair.step import RepairStep
+from edgeward.convert.settings import DEFAULT, Settings
+from edgeward.convert.variants import artifact_file, twin_of
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
+from edgeward.runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
 
 if TYPE_CHECKING:
-    from convert.measure.measure import Measured
+    from edgeward.convert.measure.measure import Measured
 
 __all__ = ["Trials", "Tried", "Workshop", "choose", "nearest", "repairable"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from convert.report.report import ConversionReport
+    from edgeward.convert.report.report import ConversionReport
 
 __all__ = ["print_report"]
 
@@ -18,7 +18,7 @@ def print_report(report: ConversionReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from convert.report.words import show
+    from edgeward.convert.report.words import show
 
     table = Table(title=f"{report.name}, from run {report.run}")
     table.add_column("artifact", no_wrap=True)

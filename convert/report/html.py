@@ -14,11 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from convert.drift.metrics import Decisions
-from convert.report.words import show, show_time
+from edgeward.convert.drift.metrics import Decisions
+from edgeward.convert.report.words import show, show_time
 
 if TYPE_CHECKING:
-    from convert.report.report import ConversionReport
+    from edgeward.convert.report.report import ConversionReport
 
 __all__ = ["confusion_plots", "drift_plot", "pareto_plot", "size_plot", "spread", "to_html"]
 

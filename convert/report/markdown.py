@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from convert.report.words import Shown, show, show_time
-from runtime.errors import EdgewardError
+from edgeward.convert.report.words import Shown, show, show_time
+from edgeward.runtime.errors import EdgewardError
 
 if TYPE_CHECKING:
-    from convert.measure.records import ParityRow
-    from convert.repair.step import RepairStep
-    from convert.report.report import ArtifactReport, ConversionReport
+    from edgeward.convert.measure.records import ParityRow
+    from edgeward.convert.repair.step import RepairStep
+    from edgeward.convert.report.report import ArtifactReport, ConversionReport
 
 __all__ = ["error_to_markdown", "escape", "to_markdown"]
 

@@ -7,20 +7,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convert.drift.agreement import Agreement
-from convert.drift.metrics import OutputDrift, worst_of
-from convert.layers.report import LayerReport
-from convert.measure.records import ParityRow, Reproduction
-from convert.repair.step import RepairStep
-from convert.report.words import reason
-from convert.variants import twin_of
-from convert.worker.conversion import Conversion
-from runtime.errors import RefusedError
-from runtime.strict_json import dumps
+from edgeward.convert.drift.agreement import Agreement
+from edgeward.convert.drift.metrics import OutputDrift, worst_of
+from edgeward.convert.layers.report import LayerReport
+from edgeward.convert.measure.records import ParityRow, Reproduction
+from edgeward.convert.repair.step import RepairStep
+from edgeward.convert.report.words import reason
+from edgeward.convert.variants import twin_of
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.runtime.errors import RefusedError
+from edgeward.runtime.strict_json import dumps
 
 if TYPE_CHECKING:
-    from convert.measure.measure import Measured
-    from convert.repair.repair import Repaired
+    from edgeward.convert.measure.measure import Measured
+    from edgeward.convert.repair.repair import Repaired
 
 __all__ = ["ArtifactReport", "ConversionReport", "artifact_reports", "notes_on", "refused"]
 
@@ -187,13 +187,13 @@ class ConversionReport:
 
     def to_markdown(self) -> str:
         """Return a report for a pull request, as GitHub renders it."""
-        from convert.report.markdown import to_markdown
+        from edgeward.convert.report.markdown import to_markdown
 
         return to_markdown(self)
 
     def to_html(self) -> bytes:
         """Return ``report.html``: one file, no script, no link to anywhere."""
-        from convert.report.html import to_html
+        from edgeward.convert.report.html import to_html
 
         return to_html(self)
 

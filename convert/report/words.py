@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from convert.drift.metrics import OutputDrift
+from edgeward.convert.drift.metrics import OutputDrift
 
 if TYPE_CHECKING:
-    from convert.measure.measure import Measured
+    from edgeward.convert.measure.measure import Measured
 
 __all__ = ["Shown", "accepted", "reason", "show", "show_time"]
 

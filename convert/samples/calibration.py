@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from convert.samples.check import check_samples
-from convert.samples.leakage import find_leakage
-from convert.source.source import Source
-from runtime.samples import Samples
+from edgeward.convert.samples.check import check_samples
+from edgeward.convert.samples.leakage import find_leakage
+from edgeward.convert.source.source import Source
+from edgeward.runtime.samples import Samples
 
 __all__ = ["DEFAULT_COUNT", "choose_calibration"]
 

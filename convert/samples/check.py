@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.samples.leakage import sample_digests
-from convert.source.source import Source
-from convert.source.specs import check_column
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples, load_samples
-from runtime.tasks import check_targets
+from edgeward.convert.samples.leakage import sample_digests
+from edgeward.convert.settings import MIN_TUNING_SAMPLES
+from edgeward.convert.source.source import Source
+from edgeward.convert.source.specs import check_column
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.tasks import check_targets
 
-__all__ = ["MIN_SAMPLES", "check_samples", "check_splits", "open_unlabelled"]
+__all__ = ["check_samples", "check_splits", "open_unlabelled"]
 
-# Fewer cannot be split into those that teach and those that tell when to stop.
-MIN_SAMPLES = 20
 
 _UNLABELLED_FIX = "--distil FILE with raw samples of the training split, as for --calibration"
 
@@ -109,11 +108,11 @@ def open_unlabelled(path: Path, source: Source) -> tuple[Samples, list[str]]:
     judging |= set() if validation is None else set(sample_digests(validation))
     kept = [i for i, digest in enumerate(sample_digests(samples)) if digest not in judging]
     leaked = len(samples) - len(kept)
-    if len(kept) < MIN_SAMPLES:
+    if len(kept) < MIN_TUNING_SAMPLES:
         raise InvalidDataError(
             f"{path.name} has too few samples to fine-tune on.",
             received=f"{len(kept):,}" + (f" beside {leaked:,} that judge" if leaked else ""),
-            expected=f"{MIN_SAMPLES} or more; hundreds are better",
+            expected=f"{MIN_TUNING_SAMPLES} or more; hundreds are better",
             fix="--distil FILE with unlabelled samples of the training split",
         )
     note = (

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from convert.source.source import Source
-from runtime.arrays import Array, Floats
-from runtime.samples import Samples
-from runtime.tasks import decide
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.tasks import decide
 
 __all__ = ["choose_golden"]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convert.source.source import Source
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples
 
 __all__ = ["Leakage", "find_leakage", "sample_digests", "without_leaked"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from convert.samples.leakage import find_leakage
-from convert.source.source import Source
-from runtime.arrays import Array, Column
-from runtime.preprocessing import preprocess_batch
-from runtime.samples import Samples
+from edgeward.convert.samples.leakage import find_leakage
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.samples import Samples
 
 __all__ = ["suspect_channels", "suspect_classes", "suspect_input", "suspicions"]
 

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.errors import EdgewardError, InvalidDataError, InvalidInputError, InvalidModelError
-from runtime.files import read_regular, render_sums, sha256_bytes, sha256_file
-from runtime.specs import InputSpec, OutputSpec, vocabulary_names
-from runtime.strict_json import loads
+from edgeward.runtime.errors import (
+    EdgewardError,
+    InvalidDataError,
+    InvalidInputError,
+    InvalidModelError,
+)
+from edgeward.runtime.files import read_regular, render_sums, sha256_bytes, sha256_file
+from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
+from edgeward.runtime.strict_json import loads
 
 __all__ = ["GivenSpecs", "bundle_name", "hash_model", "model_kind", "read_labels", "read_specs"]
 

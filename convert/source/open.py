@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from convert.source.files import bundle_name, model_kind
-from convert.source.source import Source
-from runtime.errors import InvalidDataError, InvalidRunError, UsageError
-from runtime.files import sha256_file
-from runtime.golden import MIN_VECTORS
-from runtime.samples import load_samples
-from train.run import Run, latest_run
+from edgeward.convert.source.files import bundle_name, model_kind
+from edgeward.convert.source.source import Source
+from edgeward.runtime.errors import InvalidDataError, InvalidRunError, UsageError
+from edgeward.runtime.files import sha256_file
+from edgeward.runtime.golden import MIN_VECTORS
+from edgeward.runtime.samples import load_samples
+from edgeward.train.run import Run, latest_run
 
 __all__ = ["open_source", "source_name"]
 
@@ -89,7 +89,7 @@ def open_source(
         run = latest_run(Path(runs)) if source is None else Run.open(source)
         return _of_run(run, calibration, validation)
     # Needs Source itself.
-    from convert.source.user import UserData, open_user_model
+    from edgeward.convert.source.user import UserData, open_user_model
 
     data = UserData(
         calibration, test, validation, labels, preprocessing, shapes or {}, expect or {}

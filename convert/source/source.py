@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convert.settings import Switches
-from convert.worker.job import Job
-from runtime.samples import Samples, load_samples
-from runtime.specs import InputSpec, OutputSpec
+from edgeward.convert.settings import Switches
+from edgeward.convert.worker.job import Job
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
 
 __all__ = ["Source"]
 

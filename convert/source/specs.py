@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.worker.inspection import ModelInput, ModelOutput
-from runtime.arrays import Array, Column
-from runtime.errors import InvalidDataError, UsageError
-from runtime.preprocessing import check_raw, preprocess_batch
-from runtime.samples import Samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine
-from runtime.tasks import check_targets
+from edgeward.convert.worker.inspection import ModelInput, ModelOutput
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.preprocessing import check_raw, preprocess_batch
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine
+from edgeward.runtime.tasks import check_targets
 
 __all__ = [
     "BUDGETS",

@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convert.source.files import GivenSpecs, bundle_name, hash_model, read_labels, read_specs
-from convert.source.source import Source
-from convert.source.specs import (
+from edgeward.convert.source.files import (
+    GivenSpecs,
+    bundle_name,
+    hash_model,
+    read_labels,
+    read_specs,
+)
+from edgeward.convert.source.source import Source
+from edgeward.convert.source.specs import (
     BUDGETS,
     check_inputs,
     check_outputs,
@@ -23,14 +29,14 @@ from convert.source.specs import (
     infer_inputs,
     infer_outputs,
 )
-from convert.worker.inspection import Inspection, InspectionJob
-from convert.worker.process import run_worker
-from runtime.errors import InvalidDataError, UsageError
-from runtime.files import sha256_file
-from runtime.golden import MIN_VECTORS
-from runtime.samples import Samples, load_samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.tasks import METRIC
+from edgeward.convert.worker.inspection import Inspection, InspectionJob
+from edgeward.convert.worker.process import run_worker
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.files import sha256_file
+from edgeward.runtime.golden import MIN_VECTORS
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.tasks import METRIC
 
 __all__ = ["UserData", "check_expected", "open_user_model"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from convert.artifact.locate import CUSTOM, ONNX, ONNX_IR, LocatedOp
+from edgeward.convert.artifact.locate import CUSTOM, ONNX, ONNX_IR, LocatedOp
 
 __all__ = ["DEMANDS", "remedy_for"]
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from convert.artifact.locate import CUSTOM, ONNX, ONNX_IR, TFLITE, LocatedOp
+from edgeward.convert.artifact.locate import CUSTOM, ONNX, ONNX_IR, TFLITE, LocatedOp
 
 __all__ = ["FOLDER", "OpTable", "read_tables", "version_key"]
 

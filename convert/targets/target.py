@@ -11,12 +11,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convert.artifact.locate import ONNX, TFLITE, LocatedOp, locate_ops
-from convert.settings import Switches
-from convert.targets.remedies import DEMANDS, remedy_for
-from convert.targets.table import OpTable, read_tables, version_key
-from convert.variants import FORMATS, INT8, INT8_FLOATIO
-from runtime.errors import TargetError, UsageError
+from edgeward.convert.artifact.locate import ONNX, TFLITE, LocatedOp, locate_ops
+from edgeward.convert.settings import Switches
+from edgeward.convert.targets.remedies import DEMANDS, remedy_for
+from edgeward.convert.targets.table import OpTable, read_tables, version_key
+from edgeward.convert.variants import FORMATS, INT8, INT8_FLOATIO
+from edgeward.runtime.errors import TargetError, UsageError
 
 __all__ = [
     "TARGETS",

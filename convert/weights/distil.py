@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.weights.fake_quant import Graph, quantised_kernel
-from runtime.arrays import Array, Floats
-from runtime.errors import TrainingError
+from edgeward.convert.weights.fake_quant import Graph, quantised_kernel
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import TrainingError
 
 __all__ = ["Judgement", "Student"]
 

@@ -19,10 +19,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.model.loaded import LoadedModel
-from convert.model.saved_model import ServedModel
-from runtime.arrays import Array, Floats
-from runtime.errors import TargetError
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.model.saved_model import ServedModel
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["equalised"]
 

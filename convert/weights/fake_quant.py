@@ -15,9 +15,9 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from convert.model.loaded import LoadedModel
-from convert.weights.quant_points import Kernel, activation_points, kernels
-from runtime.errors import TargetError
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.weights.quant_points import Kernel, activation_points, kernels
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["Graph", "Weight", "quantised_kernel"]
 

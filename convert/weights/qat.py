@@ -16,13 +16,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.model.loaded import LoadedModel, recurrent_layers, unrolled
-from convert.model.saved_model import ServedModel
-from convert.samples.check import MIN_SAMPLES
-from convert.weights.distil import Student
-from convert.weights.fake_quant import Graph
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError, TargetError
+from edgeward.convert.model.loaded import LoadedModel, recurrent_layers, unrolled
+from edgeward.convert.model.saved_model import ServedModel
+from edgeward.convert.settings import MIN_TUNING_SAMPLES
+from edgeward.convert.weights.distil import Student
+from edgeward.convert.weights.fake_quant import Graph
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError, TargetError
 
 __all__ = ["FineTuned", "FineTuning", "fine_tune"]
 
@@ -120,11 +120,11 @@ def fine_tune(
     """
     started = time.monotonic()
     count = len(next(iter(inputs.values())))
-    if count < MIN_SAMPLES:
+    if count < MIN_TUNING_SAMPLES:
         raise InvalidDataError(
             "Too few samples to fine-tune with.",
             received=count,
-            expected=f"{MIN_SAMPLES} or more; hundreds are better",
+            expected=f"{MIN_TUNING_SAMPLES} or more; hundreds are better",
             fix="--distil FILE with unlabelled samples of the training split",
         )
     if loaded.loops:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convert.worker.job import Job
-from convert.worker.process import run_worker
-from runtime.errors import ConverterError
+from edgeward.convert.worker.job import Job
+from edgeward.convert.worker.process import run_worker
+from edgeward.runtime.errors import ConverterError
 
 __all__ = ["Conversion", "convert_all", "default_memory"]
 

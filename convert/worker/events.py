@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import EdgewardError
+from edgeward.runtime.errors import EdgewardError
 
 __all__ = ["describe_error", "serve"]
 

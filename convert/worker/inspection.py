@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
 
 __all__ = ["INSPECTED", "Inspection", "InspectionJob", "ModelInput", "ModelOutput", "inspect"]
 
@@ -124,7 +124,7 @@ def inspect(folder: Path, tell: Any) -> None:
     tell(stage="load TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    from convert.model.load import load_model
+    from edgeward.convert.model.load import load_model
 
     tell(stage="load the model")
     shapes = {name: tuple(shape) for name, shape in job.shapes.items()}
@@ -155,9 +155,9 @@ def _values(
 
     What is wrong with them the parent says: it knows the files.
     """
-    from runtime.preprocessing import preprocess_batch
-    from runtime.samples import load_samples
-    from runtime.specs import InputSpec
+    from edgeward.runtime.preprocessing import preprocess_batch
+    from edgeward.runtime.samples import load_samples
+    from edgeward.runtime.specs import InputSpec
 
     arrays: dict[str, Array] = {}
     try:

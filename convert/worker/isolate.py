@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from runtime.errors import TargetError
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["isolated"]
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convert.settings import DEFAULT, OLDEST, Settings, Switches
-from convert.variants import artifact_file
-from convert.worker.memory import limit_memory
-from runtime.arrays import Array
+from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
+from edgeward.convert.variants import artifact_file
+from edgeward.convert.worker.memory import limit_memory
+from edgeward.runtime.arrays import Array
 
 __all__ = ["CALIBRATION", "FLOAT_OUTPUTS", "JOB", "Attempt", "Job", "Opened", "Plan", "open_job"]
 
@@ -172,9 +172,9 @@ class Opened:
         Raises:
             InvalidDataError: They do not fit the model.
         """
-        from runtime.preprocessing import preprocess_batch
-        from runtime.samples import load_samples
-        from runtime.specs import InputSpec
+        from edgeward.runtime.preprocessing import preprocess_batch
+        from edgeward.runtime.samples import load_samples
+        from edgeward.runtime.specs import InputSpec
 
         specs = {name: InputSpec.from_json(spec, name) for name, spec in self.job.inputs.items()}
         texts = {name: text.encode() for name, text in self.job.vocabularies.items()}
@@ -204,7 +204,7 @@ def open_job(folder: Path, tell: Any) -> Opened:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Conversion needs no GPU, and one that training holds would only be in the way.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    from convert.model.load import load_model
+    from edgeward.convert.model.load import load_model
 
     limit_memory(job.memory)
     tell(stage="load the model")

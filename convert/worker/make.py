@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from convert.settings import Settings
-from convert.variants import artifact_file
-from convert.worker.events import describe_error, serve
-from convert.worker.inspection import inspect
-from convert.worker.job import FLOAT_OUTPUTS, Opened, Plan, open_job
-from convert.worker.memory import memory_error, says_memory
-from runtime.errors import EdgewardError, TargetError
+from edgeward.convert.settings import Settings
+from edgeward.convert.variants import artifact_file
+from edgeward.convert.worker.events import describe_error, serve
+from edgeward.convert.worker.inspection import inspect
+from edgeward.convert.worker.job import FLOAT_OUTPUTS, Opened, Plan, open_job
+from edgeward.convert.worker.memory import memory_error, says_memory
+from edgeward.runtime.errors import EdgewardError, TargetError
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ def _artifacts(folder: Path, tell: Any) -> None:
     job, loaded = opened.job, opened.loaded
     import numpy as np
 
-    from convert.export.exporter import Exporter
+    from edgeward.convert.export.exporter import Exporter
 
     tell(stage="float model on the test split")
     np.savez(folder / FLOAT_OUTPUTS, **loaded.predict(opened.tensors(Path(job.test))))
@@ -64,7 +64,7 @@ def _attempts(folder: Path, tell: Any) -> None:
     attempts = [one for one in plan.attempts if one.name in wanted]
     import numpy as np
 
-    from convert.export.exporter import Exporter
+    from edgeward.convert.export.exporter import Exporter
 
     if not (folder / FLOAT_OUTPUTS).exists():
         tell(stage="float model on the samples that choose")
@@ -102,8 +102,8 @@ def _attempts(folder: Path, tell: Any) -> None:
 
 
 def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: Any) -> Any:
-    from convert.weights.equalise import equalised
-    from convert.weights.qat import fine_tune
+    from edgeward.convert.weights.equalise import equalised
+    from edgeward.convert.weights.qat import fine_tune
 
     inputs = samples if plan.distil is None else opened.tensors(Path(plan.distil))
     loaded = equalised(opened.loaded, samples) if settings.equalise else opened.loaded

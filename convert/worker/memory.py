@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runtime.errors import ConverterError
+from edgeward.runtime.errors import ConverterError
 
 __all__ = ["data_size", "limit_memory", "memory_error", "says_memory", "showed_limit"]
 

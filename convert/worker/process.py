@@ -16,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from convert.worker.memory import data_size, memory_error, says_memory, showed_limit
-from runtime import errors
-from runtime.errors import ConverterError, EdgewardError, MissingExtraError
+import edgeward
+from edgeward.convert.worker.memory import data_size, memory_error, says_memory, showed_limit
+from edgeward.runtime import errors
+from edgeward.runtime.errors import ConverterError, EdgewardError, MissingExtraError
 
 __all__ = ["run_worker"]
 
-_PROGRAM = "convert.worker.make"
+_PROGRAM = "edgeward.convert.worker.make"
 LOG = "worker.log"
 
 LOG_LINES = 15
@@ -115,7 +116,7 @@ def _check_packages() -> None:
 
 def _environment(folder: Path) -> dict[str, str]:
     # The worker must find these very packages, wherever the parent was started.
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(edgeward.__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,

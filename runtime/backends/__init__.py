@@ -11,9 +11,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Protocol
 
-from runtime.arrays import Array
-from runtime.errors import MissingExtraError, UsageError
-from runtime.manifest import Artifact
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import MissingExtraError, UsageError
+from edgeward.runtime.manifest import Artifact
 
 __all__ = ["BACKENDS", "Backend", "available_backends", "open_backend"]
 
@@ -97,6 +97,6 @@ def open_backend(
     distribution, module, file, _, extra = BACKENDS[name]
     if name not in installed:
         raise MissingExtraError(distribution, extra)
-    adapter = importlib.import_module(f"runtime.backends.{file}")
+    adapter = importlib.import_module(f"edgeward.runtime.backends.{file}")
     backend: Backend = adapter.load(artifact, data, distribution, module, kernels)
     return backend

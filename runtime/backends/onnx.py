@@ -7,9 +7,9 @@ from typing import Any
 
 import onnxruntime
 
-from runtime.arrays import Array
-from runtime.errors import InvalidBundleError, InvalidDataError, TargetError, UsageError
-from runtime.manifest import Artifact, TensorSpec
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidBundleError, InvalidDataError, TargetError, UsageError
+from edgeward.runtime.manifest import Artifact, TensorSpec
 
 __all__ = ["debug_session", "load"]
 

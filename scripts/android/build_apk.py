@@ -19,10 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from convert.bundle.android import export_assets
-from runtime.console import guarded
-from runtime.errors import EdgewardError, UsageError
-from runtime.files import sha256_file
+from edgeward.convert.bundle.android import export_assets
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import EdgewardError, UsageError
+from edgeward.runtime.files import sha256_file
 from scripts.android.toolchain import CACHE, FRAMEWORK, MAVEN, MIN_API, TARGET_API, absent, path
 from scripts.android.verify_apk import verify
 

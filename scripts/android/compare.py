@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.tasks import Decoded
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.tasks import Decoded
 from scripts.android.jvm import array
 from scripts.android.recording import Answer
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.bundle.android import export_assets
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.bundle import Bundle
-from runtime.files import render_sums, sha256_file
-from runtime.golden import Golden
+from edgeward.convert.bundle.android import export_assets
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.files import render_sums, sha256_file
+from edgeward.runtime.golden import Golden
 from scripts.android.jvm import Java
 from scripts.android.recording import Change, Outputs, opening, play
 

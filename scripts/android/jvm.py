@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import EdgewardError
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import EdgewardError
 
 __all__ = [
     "LOGIC",

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.backends import open_backend
-from runtime.bundle import Bundle
-from runtime.errors import InvalidBundleError, InvalidDataError
-from runtime.predictor import Runner
-from runtime.selftest import Check, check_runner
-from runtime.tasks import Decoded, decode
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends import open_backend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import InvalidBundleError, InvalidDataError
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.self_test import Check, check_runner
+from edgeward.runtime.tasks import Decoded, decode
 from scripts.android.jvm import array_json, raw_json
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from convert.bundle.android import BUNDLES
-from runtime.bundle import Bundle
-from runtime.console import guarded
-from runtime.errors import EdgewardError
-from runtime.files import parse_sums, sha256_file
+from edgeward.convert.bundle.android import BUNDLES
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import parse_sums, sha256_file
 from scripts.android.toolchain import MIN_API
 
 __all__ = ["changed_files", "unpack", "verify"]

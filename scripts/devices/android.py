@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.artifact import Artifact
-from runtime.files import sha256_file
-from runtime.selftest import Check
-from runtime.tasks import evaluate_all
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.files import sha256_file
+from edgeward.runtime.self_test import Check
+from edgeward.runtime.tasks import evaluate_all
 from scripts.android import jvm, toolchain
 from scripts.devices import bionic
 from scripts.devices.cache import built

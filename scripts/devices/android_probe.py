@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from child import probe  # type: ignore[import-not-found]  # beside this file
 
-from runtime.arrays import Array
-from runtime.artifact import Artifact, TensorSpec
-from runtime.bundle import Bundle
-from runtime.console import guarded
-from runtime.errors import TargetError
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact, TensorSpec
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import TargetError
 
 RUNTIME = "android-tflite"
 OK = 0

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convert.bundle.android import export_assets
-from runtime.artifact import Artifact
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError, MissingExtraError
-from runtime.files import sha256_file
+from edgeward.convert.bundle.android import export_assets
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError, MissingExtraError
+from edgeward.runtime.files import sha256_file
 from scripts.android import build_apk, jvm, toolchain
 from scripts.android.compare import Difference, compare
 from scripts.android.damage import HARMS, Harm, noticed

@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.backends import BACKENDS
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError
-from runtime.samples import save_samples
+from edgeward.runtime.backends import BACKENDS
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.samples import save_samples
 from scripts.devices.emulate import answer, run
 from scripts.devices.host import fitting
 from scripts.devices.roots import ROOTS

@@ -18,8 +18,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import EdgewardError
-from runtime.files import sha256_file
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import sha256_file
 from scripts.android import toolchain
 from scripts.devices.cache import built
 from scripts.devices.packages import pip

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from train.datasets.cache import cache_folder
+from edgeward.train.datasets.cache import cache_folder
 
 __all__ = ["built", "devices_folder"]
 

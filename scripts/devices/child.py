@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.artifact import Artifact
-from runtime.backends import BACKENDS, Backend, open_backend
-from runtime.bundle import Bundle
-from runtime.console import guarded, print_json
-from runtime.errors import EdgewardError, InvalidBundleError
-from runtime.predictor import BATCH, Runner
-from runtime.samples import load_samples
-from runtime.selftest import check_runner
-from runtime.tasks import evaluate_all
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.backends import BACKENDS, Backend, open_backend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded, print_json
+from edgeward.runtime.errors import EdgewardError, InvalidBundleError
+from edgeward.runtime.predictor import BATCH, Runner
+from edgeward.runtime.samples import load_samples
+from edgeward.runtime.self_test import check_runner
+from edgeward.runtime.tasks import evaluate_all
 
 Open = Callable[[Artifact, bytes], Backend]
 

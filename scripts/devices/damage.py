@@ -17,13 +17,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from convert.artifact.tflite import FILE_IDENTIFIER, parse
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.bundle import Bundle
-from runtime.files import sha256_bytes
-from runtime.golden import Golden
-from runtime.selftest import FLOAT_LSB
+from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, parse
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.files import sha256_bytes
+from edgeward.runtime.golden import Golden
+from edgeward.runtime.self_test import FLOAT_LSB
 from scripts.android.damage import seal
 from scripts.devices.subject import Device, Measured, Subject
 

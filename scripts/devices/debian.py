@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import EdgewardError, UsageError
+from edgeward.runtime.errors import EdgewardError, UsageError
 
 __all__ = ["Apt"]
 

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.console import guarded
-from runtime.errors import EdgewardError, UsageError
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import EdgewardError, UsageError
 from scripts.devices.packages import own_package
 from scripts.devices.roots import ROOTS, ready, site
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtime.backends import BACKENDS, available_backends
+from edgeward.runtime.backends import BACKENDS, available_backends
 from scripts.devices.subject import Device, Measured, Subject, measured_by
 
 __all__ = ["devices", "fitting"]

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.errors import InvalidDataError
-from runtime.golden import Expected, Golden
-from runtime.predictor import Runner
-from runtime.selftest import Check, check_runner
-from runtime.tasks import decide, evaluate_all
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.self_test import Check, check_runner
+from edgeward.runtime.tasks import decide, evaluate_all
 from scripts.devices.subject import Device, Measured, Row, Subject
 
 __all__ = ["FLOAT_LIMIT", "claimed", "judge", "largest_difference", "runner_of"]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import EdgewardError, MissingExtraError
+from edgeward.runtime.errors import EdgewardError, MissingExtraError
 from scripts.devices.cache import built
 
 __all__ = ["own_package", "pinned", "pip", "wheels_for"]
@@ -18,7 +18,7 @@ __all__ = ["own_package", "pinned", "pip", "wheels_for"]
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What the wheel is made of. Not the folder itself: setuptools would leave its build/ in it, and
 # take files from there that no longer exist.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "runtime", "train", "convert")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "edgeward", "scripts/shims")
 # Debian 12 has glibc 2.36. pip wants each tag spelled out.
 NEWEST_GLIBC, OLDEST_GLIBC = 36, 17
 

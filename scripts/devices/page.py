@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import EdgewardError
-from runtime.files import write_atomic
-from runtime.tasks import METRIC
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.tasks import METRIC
 from scripts.devices.damage import Noticed
 from scripts.devices.subject import Metrics, Row
 

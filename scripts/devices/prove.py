@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
-from runtime.console import say
-from runtime.errors import EdgewardError
+from edgeward.runtime.console import say
+from edgeward.runtime.errors import EdgewardError
 from scripts.devices import app
 from scripts.devices.damage import Noticed, damaged, noticed
 from scripts.devices.judge import claimed, judge

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from runtime.errors import EdgewardError
+from edgeward.runtime.errors import EdgewardError
 from scripts.devices.cache import built, devices_folder
 from scripts.devices.debian import Apt
 from scripts.devices.packages import pinned, wheels_for

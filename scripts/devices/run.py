@@ -17,10 +17,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime.bundle import Bundle
-from runtime.console import guarded, print_json, say
-from runtime.errors import EdgewardError, InvalidDataError, UsageError
-from runtime.samples import load_samples, save_samples
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded, print_json, say
+from edgeward.runtime.errors import EdgewardError, InvalidDataError, UsageError
+from edgeward.runtime.samples import load_samples, save_samples
 from scripts.devices import android, app, arm, host, tflm
 from scripts.devices.damage import Noticed
 from scripts.devices.packages import own_package

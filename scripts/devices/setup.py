@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.console import guarded, say
+from edgeward.runtime.console import guarded, say
 from scripts.devices.roots import ROOTS, ready
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.bundle import Bundle
-from runtime.samples import Samples
-from runtime.selftest import Check
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.self_test import Check
 
 __all__ = ["Device", "Measured", "Metrics", "Row", "Subject", "measured_by"]
 

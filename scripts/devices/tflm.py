@@ -6,7 +6,7 @@ import subprocess
 import venv
 from pathlib import Path
 
-from runtime.artifact import Artifact
+from edgeward.runtime.artifact import Artifact
 from scripts.devices.cache import built
 from scripts.devices.packages import own_package, pinned, pip
 from scripts.devices.subject import Device, Measured, Subject, measured_by

@@ -12,11 +12,11 @@ from pathlib import Path
 from child import probe  # type: ignore[import-not-found]  # beside this file
 from tflite_micro.python.tflite_micro import runtime as tflm  # type: ignore[import-not-found]
 
-from runtime.arrays import Array
-from runtime.artifact import Artifact
-from runtime.bundle import Bundle
-from runtime.console import guarded
-from runtime.errors import TargetError
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.console import guarded
+from edgeward.runtime.errors import TargetError
 
 RUNTIME = "tflite-micro"
 ARENA = 4_000_000

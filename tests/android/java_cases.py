@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 from scripts.android.jvm import LOGIC, Java, absent, array, compile_sources
 
 __all__ = ["compile_wrong", "differing", "need_java"]

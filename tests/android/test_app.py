@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from support import SUBSET
 
-from convert.bundle.android import export_assets
-from convert.bundle.write import write_bundle
-from runtime.arrays import Array
-from runtime.artifact import Artifact, Drift, TensorSpec
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError
-from runtime.files import sha256_bytes
-from runtime.golden import Expected, Golden
-from runtime.manifest import Manifest, Source
-from runtime.predictor import Predictor, Runner
-from runtime.specs import OutputSpec
+from edgeward.convert.bundle.android import export_assets
+from edgeward.convert.bundle.write import write_bundle
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact, Drift, TensorSpec
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import sha256_bytes
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.manifest import Manifest, Source
+from edgeward.runtime.predictor import Predictor, Runner
+from edgeward.runtime.specs import OutputSpec
+from edgeward.train.recipes.text_lstm import text_input
 from scripts.android.compare import compare
 from scripts.android.damage import seal
 from scripts.android.jvm import Java, array, text_json
@@ -33,7 +34,6 @@ from scripts.android.recording import (
     play,
     same_checks,
 )
-from train.recipes.text_lstm import text_input
 
 # ---- changes of what the interpreter gives
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert.bundle.write import write_bundle
-from runtime.arrays import Array
-from runtime.artifact import Artifact, Drift, TensorSpec
-from runtime.bundle import Bundle
-from runtime.errors import InvalidDataError
-from runtime.files import sha256_bytes
-from runtime.golden import Expected, Golden
-from runtime.manifest import Manifest, Source
-from runtime.predictor import Runner
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine
+from edgeward.convert.bundle.write import write_bundle
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.artifact import Artifact, Drift, TensorSpec
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.files import sha256_bytes
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.manifest import Manifest, Source
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine
 from scripts.android.compare import compare, ulps
 from scripts.android.jvm import Java
 from scripts.android.recording import (

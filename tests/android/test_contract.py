@@ -12,10 +12,10 @@ import pytest
 from java_cases import compile_wrong
 from support import REPOSITORY
 
-from runtime.errors import EdgewardError
-from runtime.files import parse_sums
-from runtime.manifest import Manifest
-from runtime.strict_json import loads
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import parse_sums
+from edgeward.runtime.manifest import Manifest
+from edgeward.runtime.strict_json import loads
 from scripts.android.jvm import Java, text_json
 
 GOLDEN = REPOSITORY / "tests" / "golden"

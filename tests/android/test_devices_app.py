@@ -13,9 +13,9 @@ import pytest
 from java_cases import compile_wrong, need_java
 from support import REPOSITORY, SUBSET
 
-from convert.bundle.android import BUNDLES
-from runtime.bundle import Bundle
-from runtime.samples import Samples, load_samples
+from edgeward.convert.bundle.android import BUNDLES
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import Samples, load_samples
 from scripts.android import build_apk, jvm, toolchain
 from scripts.android.damage import HARMS, Harm, seal
 from scripts.android.jvm import Java

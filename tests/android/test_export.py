@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY
 
-from convert.bundle.android import BUNDLES, export_assets
-from runtime.bundle import Bundle
-from runtime.errors import InvalidBundleError, TargetError
-from runtime.selftest import selftest
+from edgeward.convert.bundle.android import BUNDLES, export_assets
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import InvalidBundleError, TargetError
+from edgeward.runtime.self_test import selftest
 
 
 def test_export_keeps_what_the_app_runs_byte_for_byte(bundle: Path, tmp_path: Path) -> None:

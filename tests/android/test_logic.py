@@ -10,16 +10,16 @@ import pytest
 from java_cases import compile_wrong, differing
 from support import REPOSITORY, SUBSET
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.preprocessing import preprocess
-from runtime.quantization import dequantize, quantize
-from runtime.specs import InputSpec
-from runtime.steps import Affine, Grayscale, Invert, ResizeBilinear, Step
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.preprocessing import preprocess
+from edgeward.runtime.quantization import dequantize, quantize
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import Affine, Grayscale, Invert, ResizeBilinear, Step
+from edgeward.train.datasets.texts import make_vocabulary
+from edgeward.train.recipes.mnist_cnn import RECIPE
+from edgeward.train.recipes.text_lstm import text_input
 from scripts.android.jvm import Java, array_json, text_json
-from train.datasets.texts import make_vocabulary
-from train.recipes.mnist_cnn import RECIPE
-from train.recipes.text_lstm import text_input
 
 Case = dict[str, Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.preprocessing import postprocess
-from runtime.specs import OutputSpec
-from runtime.steps import Sigmoid, Softmax, Step
-from runtime.tasks import decode
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.preprocessing import postprocess
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.steps import Sigmoid, Softmax, Step
+from edgeward.runtime.tasks import decode
 from scripts.android.compare import ulps
 from scripts.android.jvm import Java, array, array_json
 

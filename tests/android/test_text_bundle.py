@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from java_cases import compile_wrong
 
-from convert.bundle.android import export_assets
-from runtime.bundle import Bundle
-from runtime.samples import load_samples
+from edgeward.convert.bundle.android import export_assets
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import load_samples
 from scripts.android.compare import Difference, compare
 from scripts.android.damage import HARMS
 from scripts.android.jvm import Java

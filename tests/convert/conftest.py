@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 
-from convert.export.exporter import Exporter
-from convert.model.load import load_model
-from convert.settings import OLDEST
-from convert.variants import FORMATS, VARIANTS, plan
-from runtime.preprocessing import preprocess_batch
-from train.run import Run
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.model.load import load_model
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.variants import FORMATS, VARIANTS, plan
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.train.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -29,19 +28,3 @@ def every_variant(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own
         return {artifact_id: maker.make(artifact_id)[0] for artifact_id in ids}
-
-
-@pytest.fixture
-def own_run(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may change."""
-    copy = tmp_path / "runs" / "mnist_cnn" / "001"
-    shutil.copytree(run, copy)
-    return copy
-
-
-@pytest.fixture
-def own_bundle(bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle, where a conversion of the run would replace it."""
-    copy = tmp_path / "bundles" / "mnist_cnn"
-    shutil.copytree(bundle, copy)
-    return copy

@@ -13,13 +13,13 @@ import pytest
 from damage import break_artifact
 from support import RunPython
 
-from convert.drift.metrics import OutputDrift, measure_drift
-from runtime.artifact import Artifact
-from runtime.backends import available_backends, open_backend
-from runtime.bundle import Bundle
-from runtime.predictor import Runner
-from runtime.samples import Samples, load_samples
-from runtime.tasks import evaluate
+from edgeward.convert.drift.metrics import OutputDrift, measure_drift
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.tasks import evaluate
 
 QUANTISED = ("tflite-int8", "onnx-int8")
 FLOATS = ("tflite-fp32", "onnx-fp32")

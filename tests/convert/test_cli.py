@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from support import RunPython
 
-from convert.bundle.android import check_assets
-from runtime.samples import Samples, load_samples, save_samples
+from edgeward.convert.bundle.android import check_assets
+from edgeward.runtime.samples import Samples, load_samples, save_samples
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -336,7 +336,7 @@ def test_unfinished_run_is_refused(own_run: Path, run_python: RunPython) -> None
 
 def test_help_does_not_import_anything_heavy(run_python: RunPython) -> None:
     script = (
-        "import sys, convert.cli as c\n"
+        "import sys, edgeward.convert.cli as c\n"
         "try: c.main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & "

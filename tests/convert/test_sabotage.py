@@ -17,15 +17,15 @@ from damage import scale_channel, shift_range, shift_zero_point
 from sabotage import BUDGET, Outcome, Workbench
 from support import REPOSITORY
 
-from convert.measure.reproduce import reproduce
-from convert.samples.calibration import choose_calibration
-from convert.source.open import open_source
-from convert.source.source import Source
-from runtime.arrays import Array
-from runtime.errors import ReproductionError
-from runtime.samples import Samples
-from runtime.specs import InputSpec
-from runtime.steps import Affine
+from edgeward.convert.measure.reproduce import reproduce
+from edgeward.convert.samples.calibration import choose_calibration
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import ReproductionError
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import Affine
 
 DOCS = REPOSITORY / "docs" / "drift.md"
 TFLITE, ONNX = "tflite-int8", "onnx-int8"

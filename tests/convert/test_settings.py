@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from convert.settings import DEFAULT, METHODS, Settings, check_settings
-from convert.variants import FLOAT32, INT8, INT8_MIXED, INT16X8, VARIANTS, Variant, plan
-from convert.worker.job import Job
-from runtime.errors import TargetError, UsageError
+from edgeward.convert.settings import DEFAULT, METHODS, Settings, check_settings
+from edgeward.convert.variants import FLOAT32, INT8, INT8_MIXED, INT16X8, VARIANTS, Variant, plan
+from edgeward.convert.worker.job import Job
+from edgeward.runtime.errors import TargetError, UsageError
 
 MIXED = Settings("mse", 200, ("a/MatMul", "b/Conv;b/Relu"))
 EQUAL = Settings(equalise=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from convert.settings import OLDEST
-from convert.source.open import open_source
-from convert.variants import VARIANTS, plan, variant_of
-from convert.worker import conversion
-from convert.worker.conversion import convert_all, default_memory
-from convert.worker.job import CALIBRATION, Job
-from runtime.artifact import ARTIFACT_VARIANTS
-from runtime.errors import ConverterError, TargetError, UsageError
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.source.open import open_source
+from edgeward.convert.variants import VARIANTS, plan, variant_of
+from edgeward.convert.worker import conversion
+from edgeward.convert.worker.conversion import convert_all, default_memory
+from edgeward.convert.worker.job import CALIBRATION, Job
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.runtime.errors import ConverterError, TargetError, UsageError
 
 
 def test_int8_alone_brings_the_float_twins_along() -> None:

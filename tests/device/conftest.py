@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY
 
-from runtime.bundle import Bundle
-from runtime.samples import load_samples, save_samples
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import load_samples, save_samples
 
 # ``scripts`` is no package that is installed; ``python -m pytest`` finds it, ``pytest`` does not.
 sys.path.insert(0, str(REPOSITORY))

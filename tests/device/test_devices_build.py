@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import EdgewardError, MissingExtraError, UsageError
+from edgeward.runtime.errors import EdgewardError, MissingExtraError, UsageError
 from scripts.android import toolchain
 from scripts.devices import android, app, cache, debian, emulate, packages, run
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from support import REPOSITORY
 
-from runtime.bundle import Bundle
-from runtime.samples import load_samples, save_samples
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.samples import load_samples, save_samples
 from scripts.devices import host
 from scripts.devices.damage import DAMAGES
 from scripts.devices.page import as_text, damage_as_text, score

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.artifact import Artifact
-from runtime.backends import BACKENDS
+from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.backends import BACKENDS
 from scripts.devices import android, arm, emulate, host, tflm
 from scripts.devices.damage import damaged, noticed
 from scripts.devices.judge import judge, largest_difference

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-import runtime
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError, InvalidBundleError
-from runtime.files import parse_sums, read_regular, render_sums, sha256_bytes, sha256_file
+from edgeward import runtime
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError, InvalidBundleError
+from edgeward.runtime.files import parse_sums, read_regular, render_sums, sha256_bytes, sha256_file
 
 Rng = np.random.Generator
 SUMS = "SHA256SUMS"
@@ -207,7 +207,11 @@ def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any, **named: Any) -> NoReturn:
         pytest.fail("an interpreter was created")
 
-    for module in ("runtime.backends", "runtime.predictor", "runtime.selftest"):
+    for module in (
+        "edgeward.runtime.backends",
+        "edgeward.runtime.predictor",
+        "edgeward.runtime.self_test",
+    ):
         monkeypatch.setattr(sys.modules[module], "open_backend", refuse)
 
 

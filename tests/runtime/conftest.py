@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.artifact import Artifact, Drift, TensorSpec
-from runtime.files import render_sums, sha256_file
-from runtime.manifest import InputSpec, OutputSpec
-from runtime.predictor import Predictor, Runner
-from runtime.samples import Samples, load_samples
+from edgeward.runtime.artifact import Artifact, Drift, TensorSpec
+from edgeward.runtime.files import render_sums, sha256_file
+from edgeward.runtime.manifest import InputSpec, OutputSpec
+from edgeward.runtime.predictor import Predictor, Runner
+from edgeward.runtime.samples import Samples, load_samples
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.artifact import Op
-from runtime.errors import (
+from edgeward.runtime.artifact import Op
+from edgeward.runtime.errors import (
     EdgewardError,
     InvalidInputError,
     InvalidManifestError,
     UsageError,
 )
-from runtime.files import is_plain_name, parse_sums, render_sums
-from runtime.golden import Golden
-from runtime.manifest import Affine, Manifest, ResizeBilinear, Softmax
-from runtime.strict_json import Fields, dumps, loads
+from edgeward.runtime.files import is_plain_name, parse_sums, render_sums
+from edgeward.runtime.golden import Golden
+from edgeward.runtime.manifest import Affine, Manifest, ResizeBilinear, Softmax
+from edgeward.runtime.strict_json import Fields, dumps, loads
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TEXT = (GOLDEN / "manifest-v1.json").read_bytes()

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runtime
-import runtime.predictor
-from runtime.artifact import TensorSpec
-from runtime.backends import BACKENDS, available_backends, open_backend
-from runtime.backends.tflite import TfliteBackend
-from runtime.bundle import Bundle
-from runtime.errors import (
+from edgeward import runtime
+from edgeward.runtime import predictor as runtime_predictor
+from edgeward.runtime.artifact import TensorSpec
+from edgeward.runtime.backends import BACKENDS, available_backends, open_backend
+from edgeward.runtime.backends.tflite import TfliteBackend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import (
     EdgewardError,
     InvalidBundleError,
     InvalidDataError,
@@ -30,9 +30,9 @@ from runtime.errors import (
     TargetError,
     UsageError,
 )
-from runtime.manifest import Affine, InputSpec, Lookup, OutputSpec, Pad, Sigmoid, Tokenize
-from runtime.predictor import Predictor
-from runtime.samples import Samples
+from edgeward.runtime.manifest import Affine, InputSpec, Lookup, OutputSpec, Pad, Sigmoid, Tokenize
+from edgeward.runtime.predictor import Predictor
+from edgeward.runtime.samples import Samples
 
 WAYS = [
     *(("litert", "tflite-int8"), ("litert", "tflite-fp32"), ("tflite", "tflite-int8")),
@@ -383,7 +383,7 @@ def test_the_seam_takes_any_backend(
             answer[0, 4] = 100
             return {"digit": answer}
 
-    monkeypatch.setattr(runtime.predictor, "open_backend", lambda *a, **k: Backend())
+    monkeypatch.setattr(runtime_predictor, "open_backend", lambda *a, **k: Backend())
     prediction = Predictor.open(bundle).predict(digits[0])
     assert prediction.label == "4"
     assert prediction.score == np.float32(228 / 256)
@@ -504,11 +504,14 @@ def test_an_output_that_is_not_finite_is_no_answer(
 
 
 HEAVY = (
-    "tensorflow keras onnxruntime ai_edge_litert tflite_runtime PIL scipy rich onnx train convert"
+    "tensorflow keras onnxruntime ai_edge_litert tflite_runtime PIL scipy rich onnx train convert "
+    "edgeward.train edgeward.convert"
 )
 
 
-@pytest.mark.parametrize("module", ["runtime", "runtime.cli", "runtime.edgeward"])
+@pytest.mark.parametrize(
+    "module", ["edgeward", "edgeward.runtime", "edgeward.runtime.cli", "edgeward.runtime.edgeward"]
+)
 def test_importing_the_runtime_loads_nothing_heavy(
     run_python: Callable[..., Any], module: str
 ) -> None:
@@ -518,18 +521,14 @@ def test_importing_the_runtime_loads_nothing_heavy(
 
 
 def test_loading_something_heavy_would_be_noticed(run_python: Callable[..., Any]) -> None:
-    code = (
-        f"import runtime, sys, onnxruntime; print([m for m in {HEAVY.split()} if m in sys.modules])"
-    )
+    code = "import edgeward.runtime, sys, onnxruntime;"
+    code += f"print([m for m in {HEAVY.split()} if m in sys.modules])"
     assert "onnxruntime" in run_python("-c", code).stdout
 
 
 def test_the_contracts_need_the_standard_library_only(run_python: Callable[..., Any]) -> None:
-    # The package's __init__ offers the Predictor and so needs numpy; the modules do not.
     code = (
-        "import sys, types; package = types.ModuleType('runtime');"
-        "package.__path__ = [p + '/runtime' for p in sys.path if p]; "
-        "sys.modules['runtime'] = package; import runtime.manifest, runtime.files;"
+        "import sys, edgeward.runtime.manifest, edgeward.runtime.files;"
         "print('numpy' in sys.modules)"
     )
     done = run_python("-c", code)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import InvalidBundleError, InvalidDataError
-from runtime.manifest import (
+from edgeward.runtime.errors import InvalidBundleError, InvalidDataError
+from edgeward.runtime.manifest import (
     Affine,
     Grayscale,
     InputSpec,
@@ -24,8 +24,8 @@ from runtime.manifest import (
     Softmax,
     Tokenize,
 )
-from runtime.preprocessing import check_raw, postprocess, preprocess, preprocess_batch
-from runtime.samples import load_samples
+from edgeward.runtime.preprocessing import check_raw, postprocess, preprocess, preprocess_batch
+from edgeward.runtime.samples import load_samples
 
 quick = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import InvalidDataError
-from runtime.quantization import dequantize, quantize
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.quantization import dequantize, quantize
 
 RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 quick = settings(max_examples=200, deadline=None, database=None, derandomize=True)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.cli import main
-from runtime.errors import InvalidDataError
-from runtime.image import read_image
-from runtime.predictor import Predictor
-from runtime.samples import Samples, save_samples
-from runtime.verbs import _read_input
+from edgeward.runtime.cli import main
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.image import read_image
+from edgeward.runtime.predictor import Predictor
+from edgeward.runtime.samples import Samples, save_samples
+from edgeward.runtime.verbs import _read_input
 
 Image = pytest.importorskip("PIL.Image")
 ImageDraw = pytest.importorskip("PIL.ImageDraw")
@@ -383,7 +383,7 @@ def test_a_text_file_is_read_and_a_missing_one_is_no_text(tmp_path: Path) -> Non
 # ---- edgeward run
 
 
-EDGEWARD = "import sys; from runtime.edgeward import main; sys.exit(main())"
+EDGEWARD = "import sys; from edgeward.runtime.edgeward import main; sys.exit(main())"
 
 
 def test_edgeward_run_does_the_same_as_python_m_runtime(

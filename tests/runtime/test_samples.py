@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runtime.samples
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples, load_samples, save_samples
+from edgeward.runtime import samples as runtime_samples
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples, load_samples, save_samples
 
 IMAGES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
 LABELS = np.array([2, 0, 1])
@@ -180,7 +180,7 @@ def test_an_archive_that_unfolds_to_too_much_is_refused_before_it_does(
     np.savez_compressed(path, x=np.zeros((3, 1_000_000), np.uint8))
     assert path.stat().st_size < 10_000
     assert len(load_samples(path)) == 3
-    monkeypatch.setattr(runtime.samples, "MAX_UNPACKED_BYTES", 1_000_000)
+    monkeypatch.setattr(runtime_samples, "MAX_UNPACKED_BYTES", 1_000_000)
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("unpacked"))
     with pytest.raises(InvalidDataError, match="unfolds"):
         load_samples(path)

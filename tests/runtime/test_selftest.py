@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runtime
-from runtime.artifact import TensorSpec
-from runtime.benchmark import benchmark
-from runtime.bundle import Bundle
-from runtime.errors import InvalidBundleError, MissingExtraError, TargetError, UsageError
-from runtime.golden import Expected, Golden
-from runtime.manifest import InputSpec, OutputSpec
-from runtime.selftest import FLOAT_LSB, Check, check_runner, lsb_difference
+from edgeward import runtime
+from edgeward.runtime.artifact import TensorSpec
+from edgeward.runtime.benchmark import benchmark
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import InvalidBundleError, MissingExtraError, TargetError, UsageError
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.manifest import InputSpec, OutputSpec
+from edgeward.runtime.self_test import FLOAT_LSB, Check, check_runner, lsb_difference
 
 BACKENDS = {"litert": "ai-edge-litert", "tflite": "tflite-runtime", "onnx": "onnxruntime"}
 Edit = Callable[..., None]
@@ -162,7 +162,7 @@ def test_swapped_golden_inputs_are_wrong_everywhere(copy: Path, edit: Edit) -> N
 def test_an_interpreter_that_cannot_load_an_artifact_does_not_hide_the_others(
     copy: Path, edit: Edit, reseal: Callable[[Path], None]
 ) -> None:
-    from runtime.files import sha256_bytes
+    from edgeward.runtime.files import sha256_bytes
 
     garbage = b"no model " * 1000
     (copy / "onnx-fp32.onnx").write_bytes(garbage)
@@ -183,7 +183,7 @@ def test_an_interpreter_that_cannot_load_an_artifact_does_not_hide_the_others(
 def test_an_older_runtime_that_never_ran_an_artifact_says_nothing_of_it(
     copy: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules["runtime.selftest"]
+    module = sys.modules["edgeward.runtime.self_test"]
     opened = module.open_backend
 
     def refuse(artifact: Any, data: bytes, name: str) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
-from runtime.tasks import check_targets, decide, decode, evaluate
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.tasks import check_targets, decide, decode, evaluate
 
 CLASSES = OutputSpec("classification", ("a", "b", "c"))
 BINARY = OutputSpec("binary", ("no", "yes"), 0.1)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from train.console import Console, open_console
-from train.datasets import mnist
-from train.datasets.dataset import Dataset
+from edgeward.train.console import Console, open_console
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.dataset import Dataset
 
 
 @pytest.fixture(scope="session")

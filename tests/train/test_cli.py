@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.preprocessing import preprocess_batch
-from runtime.samples import load_samples
-from train.datasets import mnist
-from train.recipe import Hyperparameters, Recipe
-from train.recipes import NAMES, load_recipe
-from train.run import Run
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.samples import load_samples
+from edgeward.train.datasets import mnist
+from edgeward.train.recipe import Hyperparameters, Recipe
+from edgeward.train.recipes import NAMES, load_recipe
+from edgeward.train.run import Run
 
 SUBSET = ["--data", str(mnist.SUBSET)]
 HEAVY = ("tensorflow", "keras", "matplotlib", "onnxruntime")
@@ -64,7 +64,7 @@ def test_help_list_and_usage_errors_answer_without_tensorflow(
     said: str,
 ) -> None:
     program = (
-        "import sys\nfrom train.cli import main\n"
+        "import sys\nfrom edgeward.train.cli import main\n"
         "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as exit:\n    code = exit.code\n"
         f"heavy = sorted(set(sys.modules) & set({HEAVY!r}))\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"
@@ -94,7 +94,7 @@ def test_missing_tensorflow_is_said_with_the_pip_command(
         "import importlib.util, sys\nfind = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: "
         "None if name == 'tensorflow' else find(name, *a)\n"
-        "from train.cli import main\nsys.exit(main(['mnist_cnn']))"
+        "from edgeward.train.cli import main\nsys.exit(main(['mnist_cnn']))"
     )
     done = run_python("-c", program)
     assert done.returncode == 2
@@ -318,13 +318,13 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_folder_at_all(
 _POISON = """
 import sys
 import numpy as np
-from train.loop import feed
+from edgeward.train.loop import feed
 clean = feed.TrainingFeed.epoch
 def epoch(self, number):
     inputs, targets = clean(self, number)
     return (inputs * np.float32("nan") if number == 1 else inputs), targets
 feed.TrainingFeed.epoch = epoch
-from train.cli import main
+from edgeward.train.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from train.datasets import mnist
+from edgeward.train.datasets import mnist
 
 ARGUMENTS = ["mnist_cnn", "--data", str(mnist.SUBSET), "--epochs", "1", "--device", "cpu"]
 TWO = """
@@ -24,7 +24,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 """
-MIRRORED = TWO + "from train.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+MIRRORED = TWO + "from edgeward.train.cli import main\nsys.exit(main(sys.argv[1:]))\n"
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -111,11 +111,12 @@ def test_workers_that_were_started_differently_refuse_to_train(
 def test_killed_cluster_is_resumed_by_both_workers(start: Start, tmp_path: Path) -> None:
     many = [*ARGUMENTS, "--save-every", "10"]
     die = (
-        "import os, signal, sys\nfrom train.loop import session\nsave = session.save_state\n"
+        "import os, signal, sys\nfrom edgeward.train.loop import session\n"
+        "save = session.save_state\n"
         "def save_and_die(folder, state):\n    save(folder, state)\n"
         "    if state.steps == 20:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "session.save_state = save_and_die\n"
-        "from train.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+        "from edgeward.train.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     whole = [
         start(f"whole{index}.log", "-m", "train", *many, "--out", "whole", TF_CONFIG=config)
@@ -146,8 +147,8 @@ RESUMED = (
     TWO
     + """
 from test_resume import Loop, PLAN, same
-from train.datasets import mnist
-from train.loop import fit
+from edgeward.train.datasets import mnist
+from edgeward.train.loop import fit
 digits = mnist.load(mnist.SUBSET, lambda line: None)
 # Each replica's copy of the moving averages is the same one after each epoch.
 make = fit.make_average
@@ -167,7 +168,7 @@ whole = Loop(digits)
 weights = whole.run()
 for point in whole.points[1:5]:
     assert same(Loop(digits).run(start=point), weights), point.steps
-from train.loop.devices import choose_device
+from edgeward.train.loop.devices import choose_device
 for before, second, first in copies:
     assert same(second, first)
     assert not same(before, second), "the replicas saw different digits"

@@ -16,20 +16,20 @@ from quiet import Silent, train_quietly
 from sentences import write_folder
 from support import SUBSET, RunPython
 
-from runtime.errors import InvalidModelError, InvalidRunError, UsageError
-from runtime.samples import Samples
-from runtime.specs import OutputSpec
-from train.datasets.dataset import Dataset
-from train.loop.devices import choose_device
-from train.loop.feed import TrainingFeed
-from train.loop.fit import Checkpoint, Plan, fit
-from train.loop.learner import SupervisedLearner, under_policy
-from train.options import Options
-from train.pipeline import load_data, train
-from train.recipe import Recipe, Setting, override
-from train.recipes import load_recipe
-from train.run import Run
-from train.transfer import adopt, count_frozen
+from edgeward.runtime.errors import InvalidModelError, InvalidRunError, UsageError
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import OutputSpec
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.devices import choose_device
+from edgeward.train.loop.feed import TrainingFeed
+from edgeward.train.loop.fit import Checkpoint, Plan, fit
+from edgeward.train.loop.learner import SupervisedLearner, under_policy
+from edgeward.train.options import Options
+from edgeward.train.pipeline import load_data, train
+from edgeward.train.recipe import Recipe, Setting, override
+from edgeward.train.recipes import load_recipe
+from edgeward.train.run import Run
+from edgeward.train.transfer import adopt, count_frozen
 
 Weights = dict[str, list[np.ndarray]]
 

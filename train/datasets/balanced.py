@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.samples import Samples
-from runtime.specs import OutputSpec
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import OutputSpec
 
 __all__ = ["CALIBRATION_SAMPLES", "draw_balanced"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.files import write_atomic
+from edgeward.runtime.files import write_atomic
 
 __all__ = ["KnownFile", "Say", "cache_folder", "read_cached", "write_cache"]
 

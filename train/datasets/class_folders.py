@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import InvalidDataError
-from train.datasets.cache import Say
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.train.datasets.cache import Say
 
 __all__ = ["find_classes", "name_some"]
 

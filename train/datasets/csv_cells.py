@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Floats
-from runtime.errors import InvalidDataError
+from edgeward.runtime.arrays import Floats
+from edgeward.runtime.errors import InvalidDataError
 
 __all__ = ["Cells", "is_number", "read_cells"]
 

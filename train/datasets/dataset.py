@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.errors import InvalidDataError
-from runtime.preprocessing import check_raw
-from runtime.samples import Samples
-from runtime.specs import InputSpec, OutputSpec, vocabulary_names
-from runtime.tasks import check_targets
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.preprocessing import check_raw
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
+from edgeward.runtime.tasks import check_targets
 
 __all__ = ["Dataset", "check_dataset"]
 

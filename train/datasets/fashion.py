@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.errors import InvalidDataError
-from train.datasets import idx
-from train.datasets.cache import KnownFile, Say
-from train.datasets.dataset import Dataset
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.train.datasets import idx
+from edgeward.train.datasets.cache import KnownFile, Say
+from edgeward.train.datasets.dataset import Dataset
 
 __all__ = ["FILES", "LABELS", "NAME", "load"]
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples
-from train.datasets.cache import KnownFile, Say, cache_folder, read_cached, write_cache
-from train.datasets.dataset import Dataset
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets.cache import KnownFile, Say, cache_folder, read_cached, write_cache
+from edgeward.train.datasets.dataset import Dataset
 
 __all__ = [
     "Fetch",

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError, UsageError
-from runtime.image import read_image
-from runtime.preprocessing import preprocess
-from runtime.samples import Samples
-from runtime.specs import InputSpec
-from runtime.steps import Grayscale, ResizeBilinear
-from train.datasets.cache import Say
-from train.datasets.class_folders import find_classes, name_some
-from train.datasets.dataset import Dataset
-from train.datasets.split import Shares, split_class
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.image import read_image
+from edgeward.runtime.preprocessing import preprocess
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import Grayscale, ResizeBilinear
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.class_folders import find_classes, name_some
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["NAME", "ImageFolder", "load"]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.errors import InvalidDataError
-from runtime.files import sha256_bytes
-from train.datasets import idx
-from train.datasets.cache import KnownFile, Say
-from train.datasets.dataset import Dataset
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.files import sha256_bytes
+from edgeward.train.datasets import idx
+from edgeward.train.datasets.cache import KnownFile, Say
+from edgeward.train.datasets.dataset import Dataset
 
 __all__ = ["FILES", "NAME", "SUBSET", "SUBSET_SHA256", "load", "load_arrays"]
 

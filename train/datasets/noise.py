@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.samples import Samples
-from train.datasets.dataset import Dataset
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets.dataset import Dataset
 
 __all__ = ["GeneratorDataset", "draw_noise", "pair_with_noise"]
 

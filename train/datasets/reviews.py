@@ -13,11 +13,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from runtime.errors import InvalidDataError
-from train.datasets.cache import KnownFile, Say, cache_folder, read_cached, write_cache
-from train.datasets.idx import SourceError, one_line, run_client
-from train.datasets.split import Shares
-from train.datasets.texts import LabelledText, TextDataset, split_texts
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.train.datasets.cache import KnownFile, Say, cache_folder, read_cached, write_cache
+from edgeward.train.datasets.idx import SourceError, one_line, run_client
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.texts import LabelledText, TextDataset, split_texts
 
 __all__ = ["FILE", "LABELS", "NAME", "load", "parse"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.errors import InvalidDataError, UsageError
 
 __all__ = ["Shares", "split_class"]
 

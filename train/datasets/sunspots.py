@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError, MissingExtraError, UsageError
-from runtime.files import sha256_bytes
-from runtime.samples import Samples
-from train.datasets.cache import KnownFile, Say
-from train.datasets.dataset import Dataset
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from edgeward.runtime.files import sha256_bytes
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets.cache import KnownFile, Say
+from edgeward.train.datasets.dataset import Dataset
 
 __all__ = ["CYCLE", "FILE", "NAME", "SunspotDataset", "load", "parse", "split_series"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidDataError, UsageError
-from runtime.samples import Samples
-from train.datasets.cache import Say
-from train.datasets.csv_cells import Cells, is_number, read_cells
-from train.datasets.dataset import Dataset
-from train.datasets.split import Shares, split_class
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.csv_cells import Cells, is_number, read_cells
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["NAME", "TASKS", "Scaling", "Table", "load"]
 

@@ -6,11 +6,11 @@ import codecs
 import hashlib
 from pathlib import Path
 
-from runtime.errors import InvalidDataError
-from train.datasets.cache import Say
-from train.datasets.class_folders import find_classes
-from train.datasets.split import Shares
-from train.datasets.texts import LabelledText, TextDataset, split_texts
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.class_folders import find_classes
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.texts import LabelledText, TextDataset, split_texts
 
 __all__ = ["NAME", "load"]
 

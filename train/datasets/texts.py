@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.preprocessing import tokenize
-from runtime.samples import Samples
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.split import Shares, split_class
+from edgeward.runtime.preprocessing import tokenize
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["VOCABULARY", "LabelledText", "TextDataset", "make_vocabulary", "split_texts"]
 

@@ -33,12 +33,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runtime.arrays import Array, Floats
-from runtime.errors import InvalidModelError
-from runtime.specs import OutputSpec
-from runtime.steps import Affine, Sigmoid, Softmax
-from train.explain.convolution import spread, traced_map
-from train.explain.probe import Call, replaced, trace
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import InvalidModelError
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.steps import Affine, Sigmoid, Softmax
+from edgeward.train.explain.convolution import spread, traced_map
+from edgeward.train.explain.probe import Call, replaced, trace
 
 __all__ = ["HIRESCAM", "INTEGRATED", "Attribution", "attribute"]
 

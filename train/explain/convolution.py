@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from runtime.arrays import Floats
-from train.explain.probe import Call
+from edgeward.runtime.arrays import Floats
+from edgeward.train.explain.probe import Call
 
 __all__ = ["Grid", "Map", "spread", "traced_map"]
 

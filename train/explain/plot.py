@@ -13,8 +13,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from runtime.arrays import Array, Floats
-from train.explain.plot_words import draw_words, printable, words_height
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.train.explain.plot_words import draw_words, printable, words_height
 
 __all__ = ["SHEET", "Explained", "Words", "plot_overview", "plot_sample"]
 

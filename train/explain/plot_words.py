@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from matplotlib import font_manager
 
-from runtime.arrays import Floats
+from edgeward.runtime.arrays import Floats
 
 __all__ = ["COLUMNS", "draw_words", "printable", "words_height"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["Call", "replaced", "trace"]
 

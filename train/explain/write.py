@@ -14,17 +14,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from runtime.arrays import Array, Floats
-from runtime.errors import EdgewardError
-from runtime.files import write_atomic
-from runtime.preprocessing import tokenize
-from runtime.specs import OutputSpec
-from runtime.steps import Lookup, Pad
-from runtime.strict_json import dumps
-from runtime.tasks import decide
-from train.explain.attribution import Attribution, attribute
-from train.explain.plot import Explained, Words, plot_overview, plot_sample
-from train.loop.session import Session
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.errors import EdgewardError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.preprocessing import tokenize
+from edgeward.runtime.specs import OutputSpec
+from edgeward.runtime.steps import Lookup, Pad
+from edgeward.runtime.strict_json import dumps
+from edgeward.runtime.tasks import decide
+from edgeward.train.explain.attribution import Attribution, attribute
+from edgeward.train.explain.plot import Explained, Words, plot_overview, plot_sample
+from edgeward.train.loop.session import Session
 
 __all__ = ["FOLDER", "choose", "confidence", "file_name", "write_explanations"]
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import keras
 
-from runtime.arrays import Array
-from runtime.errors import EdgewardError, InvalidModelError
-from train.datasets.dataset import Dataset
-from train.loop.scoring import Scorer
-from train.recipe import Recipe
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import EdgewardError, InvalidModelError
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.recipe import Recipe
 
 __all__ = ["blaming", "check_model"]
 

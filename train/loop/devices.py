@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.errors import UsageError
-from train.cluster import worker_from_environment
+from edgeward.runtime.errors import UsageError
+from edgeward.train.cluster import worker_from_environment
 
 __all__ = ["Device", "agree", "check_workers", "choose_device", "make_average"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.preprocessing import preprocess_batch
-from runtime.specs import InputSpec
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.specs import InputSpec
 
 __all__ = ["TrainingFeed", "shift_images"]
 

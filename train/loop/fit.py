@@ -19,11 +19,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError, TrainingError, UsageError
-from train.loop.devices import Device, agree, check_workers, make_average
-from train.loop.learner import under_policy
-from train.recipe import Learner, Setting
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError, TrainingError, UsageError
+from edgeward.train.loop.devices import Device, agree, check_workers, make_average
+from edgeward.train.loop.learner import under_policy
+from edgeward.train.recipe import Learner, Setting
 
 __all__ = ["Checkpoint", "Epoch", "Feed", "Plan", "Reporter", "fit", "forward"]
 

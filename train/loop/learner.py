@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from train.loop.schedule import OneCycle
-from train.recipe import Setting
+from edgeward.train.loop.schedule import OneCycle
+from edgeward.train.recipe import Setting
 
 __all__ = ["SupervisedLearner", "descend", "scaled", "under_policy"]
 

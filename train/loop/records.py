@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.files import write_atomic
+from edgeward.runtime.files import write_atomic
 
 __all__ = ["Logs", "write_history"]
 

@@ -8,14 +8,14 @@ from typing import TypeVar
 import keras
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.errors import UsageError
-from runtime.preprocessing import postprocess, preprocess_batch
-from runtime.samples import Samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine, Sigmoid, Softmax
-from runtime.tasks import METRIC, evaluate
-from train.loop.fit import forward
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.preprocessing import postprocess, preprocess_batch
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine, Sigmoid, Softmax
+from edgeward.runtime.tasks import METRIC, evaluate
+from edgeward.train.loop.fit import forward
 
 __all__ = ["Scorer"]
 

@@ -16,22 +16,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import runtime
-from runtime.errors import TrainingError, UsageError
-from train.console import Console
-from train.datasets.dataset import Dataset
-from train.loop.check import blaming, check_model
-from train.loop.devices import Device
-from train.loop.feed import TrainingFeed
-from train.loop.fit import Checkpoint, Epoch, Plan, fit
-from train.loop.interrupts import Interrupts
-from train.loop.learner import SupervisedLearner, under_policy
-from train.loop.records import Logs
-from train.loop.scoring import Scorer
-from train.options import Options
-from train.recipe import Hyperparameters, Learner, Recipe, Setting
-from train.transfer import count_frozen
-from train.unfinished.state import Best, State, save_state
+from edgeward import __version__
+from edgeward.runtime.errors import TrainingError, UsageError
+from edgeward.train.console import Console
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.check import blaming, check_model
+from edgeward.train.loop.devices import Device
+from edgeward.train.loop.feed import TrainingFeed
+from edgeward.train.loop.fit import Checkpoint, Epoch, Plan, fit
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.learner import SupervisedLearner, under_policy
+from edgeward.train.loop.records import Logs
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.options import Options
+from edgeward.train.recipe import Hyperparameters, Learner, Recipe, Setting
+from edgeward.train.transfer import count_frozen
+from edgeward.train.unfinished.state import Best, State, save_state
 
 __all__ = ["Session", "versions"]
 
@@ -281,7 +281,7 @@ class Session:
 def versions() -> dict[str, str]:
     """Return the versions that decide the bits of a training."""
     return {
-        "edgeward": runtime.__version__,
+        "edgeward": __version__,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.specs import InputSpec
-from runtime.steps import Affine, Grayscale, ResizeBilinear, Step
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import Affine, Grayscale, ResizeBilinear, Step
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ def smoothed_loss(classes: int) -> Callable[[Any], keras.losses.Loss]:
     """Return what makes the cross-entropy with label smoothing of ``hyper.smoothing``."""
 
     def loss(hyper: Any) -> keras.losses.Loss:
-        from train.parts.losses import SmoothedCrossentropy
+        from edgeward.train.parts.losses import SmoothedCrossentropy
 
         hyper.require(0 <= hyper.smoothing < 1, "smoothing", "a number of 0..1, below 1")
         return SmoothedCrossentropy(classes, hyper.smoothing)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["Judge", "frechet_distance", "train_judge"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from train.loop.learner import descend, scaled, under_policy
-from train.recipe import Setting
+from edgeward.train.loop.learner import descend, scaled, under_policy
+from edgeward.train.recipe import Setting
 
 __all__ = ["AdversarialLearner", "Adversary"]
 

@@ -6,9 +6,9 @@ import difflib
 import importlib
 from pathlib import Path
 
-from runtime.errors import UsageError
-from train.recipe import Recipe
-from train.recipes.user_recipe import load_user_recipe
+from edgeward.runtime.errors import UsageError
+from edgeward.train.recipe import Recipe
+from edgeward.train.recipes.user_recipe import load_user_recipe
 
 __all__ = ["NAMES", "load_recipe"]
 
@@ -44,5 +44,5 @@ def load_recipe(name: str) -> Recipe:
             expected=", ".join(NAMES),
             fix=f"python -m train {close[0]}" if close else "python -m train --list",
         )
-    recipe: Recipe = importlib.import_module(f"train.recipes.{name}").RECIPE
+    recipe: Recipe = importlib.import_module(f"edgeward.train.recipes.{name}").RECIPE
     return recipe

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.specs import OutputSpec
-from train.datasets import fashion
-from train.parts.common import image_input, quick_adam, smoothed_loss
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.specs import OutputSpec
+from edgeward.train.datasets import fashion
+from edgeward.train.parts.common import image_input, quick_adam, smoothed_loss
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine
-from train.datasets import sunspots
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.sunspots import SunspotDataset
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine
+from edgeward.train.datasets import sunspots
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.sunspots import SunspotDataset
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
-from train.datasets import image_folder
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.image_folder import ImageFolder
-from train.datasets.split import Shares
-from train.parts.common import image_input
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
+from edgeward.train.datasets import image_folder
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.image_folder import ImageFolder
+from edgeward.train.datasets.split import Shares
+from edgeward.train.parts.common import image_input
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras

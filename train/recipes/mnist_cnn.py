@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine, Grayscale, ResizeBilinear
-from train.datasets import mnist
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine, Grayscale, ResizeBilinear
+from edgeward.train.datasets import mnist
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras

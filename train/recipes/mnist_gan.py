@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.specs import InputSpec, OutputSpec
-from train.datasets import mnist
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.noise import GeneratorDataset, draw_noise, pair_with_noise
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.noise import GeneratorDataset, draw_noise, pair_with_noise
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
 
-    from train.recipe import Learner, Setting
+    from edgeward.train.recipe import Learner, Setting
 
 __all__ = ["RECIPE", "MnistGan", "build_discriminator"]
 
@@ -96,7 +96,7 @@ def learner(hyper: MnistGan, setting: Setting) -> Learner:
     """Make what trains the two in turns."""
     import keras
 
-    from train.parts.gan import AdversarialLearner, Adversary
+    from edgeward.train.parts.gan import AdversarialLearner, Adversary
 
     def adam(rate: float) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(rate, beta_1=hyper.momentum)
@@ -114,7 +114,7 @@ def learner(hyper: MnistGan, setting: Setting) -> Learner:
 
 def draw(model: keras.Model, epoch: int, folder: Path) -> None:
     """Write ``samples.png``, and the same for each epoch in ``samples/``: 100 digits."""
-    from train.results.plots import plot_samples
+    from edgeward.train.results.plots import plot_samples
 
     images = np.asarray(model.predict_on_batch(draw_noise(100, _NOISE, _GRID)))
     (folder / "samples").mkdir(exist_ok=True)
@@ -134,8 +134,8 @@ def evaluate(
     """
     import keras
 
-    from train.loop.fit import forward
-    from train.parts.frechet import frechet_distance, train_judge
+    from edgeward.train.loop.fit import forward
+    from edgeward.train.parts.frechet import frechet_distance, train_judge
 
     if not isinstance(dataset, GeneratorDataset):
         raise InvalidDataError("There are no real digits to compare with.", received=dataset.name)

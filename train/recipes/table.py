@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import InvalidDataError
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine
-from train.datasets import table
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.split import Shares
-from train.datasets.table import Scaling, Table
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine
+from edgeward.train.datasets import table
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.table import Scaling, Table
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import InvalidDataError
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Lookup, Pad, Tokenize
-from train.datasets import reviews, text_folder
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.datasets.split import Shares
-from train.datasets.texts import VOCABULARY, TextDataset
-from train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Lookup, Pad, Tokenize
+from edgeward.train.datasets import reviews, text_folder
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.texts import VOCABULARY, TextDataset
+from edgeward.train.recipe import Hyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +103,7 @@ def build(hyper: TextLstm, rows: int = 10_000) -> keras.Model:
 
 def augment(hyper: TextLstm) -> keras.Layer | None:
     """Make the layer that takes words away from training texts at random."""
-    from train.parts.word_dropout import WordDropout
+    from edgeward.train.parts.word_dropout import WordDropout
 
     return WordDropout(hyper.word_dropout, _UNKNOWN) if hyper.word_dropout else None
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from runtime.errors import UsageError
-from runtime.files import is_plain_name
-from train.framework import prepare_framework
-from train.recipe import Recipe
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.files import is_plain_name
+from edgeward.train.framework import prepare_framework
+from edgeward.train.recipe import Recipe
 
 __all__ = ["load_user_recipe"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from runtime.arrays import Array
+from edgeward.runtime.arrays import Array
 
 __all__ = ["plot_confusion", "plot_curves", "plot_samples", "tile"]
 

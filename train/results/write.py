@@ -8,17 +8,17 @@ from typing import Any
 
 import keras
 
-from runtime.arrays import Array
-from runtime.files import write_atomic
-from runtime.samples import Samples, save_samples
-from runtime.specs import vocabulary_names
-from runtime.tasks import decide
-from train.datasets.balanced import draw_balanced
-from train.explain.write import write_explanations
-from train.loop.records import write_history
-from train.loop.session import Session, versions
-from train.results.plots import plot_confusion, plot_curves
-from train.run import DatasetInfo, RunInfo
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.samples import Samples, save_samples
+from edgeward.runtime.specs import vocabulary_names
+from edgeward.runtime.tasks import decide
+from edgeward.train.datasets.balanced import draw_balanced
+from edgeward.train.explain.write import write_explanations
+from edgeward.train.loop.records import write_history
+from edgeward.train.loop.session import Session, versions
+from edgeward.train.results.plots import plot_confusion, plot_curves
+from edgeward.train.run import DatasetInfo, RunInfo
 
 __all__ = ["write_run"]
 

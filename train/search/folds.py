@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array, Column
-from runtime.errors import InvalidDataError, MissingExtraError, UsageError
-from runtime.files import write_atomic
-from runtime.samples import Samples
-from train.cluster import worker_from_environment
-from train.console import Console
-from train.loop.devices import choose_device
-from train.loop.interrupts import Interrupts
-from train.loop.scoring import Scorer
-from train.loop.session import Session
-from train.options import Options
-from train.pipeline import load_data
-from train.recipe import Hyperparameters, Recipe
+from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.samples import Samples
+from edgeward.train.cluster import worker_from_environment
+from edgeward.train.console import Console
+from edgeward.train.loop.devices import choose_device
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.loop.session import Session
+from edgeward.train.options import Options
+from edgeward.train.pipeline import load_data
+from edgeward.train.recipe import Hyperparameters, Recipe
 
 __all__ = ["CrossValidation", "cross_validate"]
 

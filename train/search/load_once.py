@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from train.datasets.cache import Say
-from train.datasets.dataset import Dataset
-from train.recipe import Hyperparameters
+from edgeward.train.datasets.cache import Say
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.recipe import Hyperparameters
 
 __all__ = ["LoadOnce"]
 

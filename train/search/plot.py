@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from runtime.arrays import Array
-from train.search.study import COMPLETE, PRUNED, Trial
+from edgeward.runtime.arrays import Array
+from edgeward.train.search.study import COMPLETE, PRUNED, Trial
 
 __all__ = ["plot_study"]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import UsageError
-from runtime.strict_json import loads
-from train.arguments import COMMON
-from train.options import Options
-from train.recipe import Hyperparameters, Recipe
-from train.search.study import Trial
-from train.unfinished.folder import TUNED, PartialRun
-from train.unfinished.resume import reopen
-from train.unfinished.state import State
+from edgeward.runtime.errors import UsageError
+from edgeward.runtime.strict_json import loads
+from edgeward.train.arguments import COMMON
+from edgeward.train.options import Options
+from edgeward.train.recipe import Hyperparameters, Recipe
+from edgeward.train.search.study import Trial
+from edgeward.train.unfinished.folder import TUNED, PartialRun
+from edgeward.train.unfinished.resume import reopen
+from edgeward.train.unfinished.state import State
 
 __all__ = ["Tuned", "command_line", "unfinished"]
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Set
 from typing import Any
 
-from runtime.errors import EdgewardError, UsageError
-from train.cluster import worker_from_environment
-from train.recipe import Hyperparameters, Recipe, override
+from edgeward.runtime.errors import EdgewardError, UsageError
+from edgeward.train.cluster import worker_from_environment
+from edgeward.train.recipe import Hyperparameters, Recipe, override
 
 __all__ = ["Space", "check_search", "contains", "read_space", "refuse_generation", "tidy"]
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import InvalidDataError, MissingExtraError, UsageError
-from runtime.files import write_atomic
-from train.search.space import Space, tidy
-from train.unfinished.folder import take_lock
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from edgeward.runtime.files import write_atomic
+from edgeward.train.search.space import Space, tidy
+from edgeward.train.unfinished.folder import take_lock
 
 __all__ = ["COMPLETE", "FAILED", "PRUNED", "Asked", "Journal", "Study", "Trial"]
 

@@ -17,23 +17,23 @@ from typing import Any
 
 import keras
 
-from runtime.errors import TrainingError
-from runtime.files import write_atomic
-from runtime.strict_json import dumps
-from train.console import Console
-from train.datasets.dataset import Dataset
-from train.loop.devices import Device, choose_device
-from train.loop.interrupts import Interrupts
-from train.loop.scoring import Scorer
-from train.loop.session import Session, versions
-from train.options import Options
-from train.pipeline import load_data
-from train.recipe import Hyperparameters, Recipe, override
-from train.search.load_once import LoadOnce
-from train.search.plot import plot_study
-from train.search.result import Tuned
-from train.search.space import Space, contains, refuse_generation
-from train.search.study import COMPLETE, FAILED, PRUNED, Asked, Study, Trial
+from edgeward.runtime.errors import TrainingError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.strict_json import dumps
+from edgeward.train.console import Console
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.devices import Device, choose_device
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.loop.session import Session, versions
+from edgeward.train.options import Options
+from edgeward.train.pipeline import load_data
+from edgeward.train.recipe import Hyperparameters, Recipe, override
+from edgeward.train.search.load_once import LoadOnce
+from edgeward.train.search.plot import plot_study
+from edgeward.train.search.result import Tuned
+from edgeward.train.search.space import Space, contains, refuse_generation
+from edgeward.train.search.study import COMPLETE, FAILED, PRUNED, Asked, Study, Trial
 
 __all__ = ["tune"]
 

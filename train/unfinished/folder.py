@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import InvalidRunError, UsageError
-from runtime.files import fsync_tree, write_atomic
-from runtime.strict_json import dumps
-from train.run import REQUIRED_FILES, RunInfo
-from train.unfinished.state import STATE
+from edgeward.runtime.errors import InvalidRunError, UsageError
+from edgeward.runtime.files import fsync_tree, write_atomic
+from edgeward.runtime.strict_json import dumps
+from edgeward.train.run import REQUIRED_FILES, RunInfo
+from edgeward.train.unfinished.state import STATE
 
 __all__ = ["TUNED", "PartialRun", "take_lock"]
 

@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping, Set
 from typing import Any
 
-from runtime.errors import UsageError
-from train.cluster import worker_from_environment
-from train.options import Options
-from train.recipe import Hyperparameters, Recipe, override
-from train.unfinished.folder import PartialRun
-from train.unfinished.state import State, load_state
+from edgeward.runtime.errors import UsageError
+from edgeward.train.cluster import worker_from_environment
+from edgeward.train.options import Options
+from edgeward.train.recipe import Hyperparameters, Recipe, override
+from edgeward.train.unfinished.folder import PartialRun
+from edgeward.train.unfinished.state import State, load_state
 
 __all__ = ["check_resumed_data", "reopen"]
 

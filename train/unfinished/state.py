@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.files import write_atomic
-from runtime.strict_json import Fields, dumps, loads
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.files import write_atomic
+from edgeward.runtime.strict_json import Fields, dumps, loads
 
 __all__ = ["STATE", "Best", "State", "load_state", "save_state"]
 

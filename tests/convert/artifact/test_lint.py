@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from convert.artifact.lint import describe
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError, InvalidModelError, TargetError
+from edgeward.convert.artifact.lint import describe
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError, InvalidModelError, TargetError
 
 
 @pytest.fixture(scope="module")

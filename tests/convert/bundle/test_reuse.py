@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from support import REPOSITORY, RunPython
 
-from convert.bundle.fingerprint import Request, artifact_key
-from convert.bundle.reuse import Shelf, decode, open_shelves, recall, take_over
-from convert.bundle.write import refusal_of
-from convert.report.report import ConversionReport
-from convert.settings import OLDEST, Switches
-from convert.source.open import open_source
-from runtime.bundle import SUMS
-from runtime.files import parse_sums, render_sums, sha256_file
-from runtime.samples import Samples, load_samples, save_samples
+from edgeward.convert.bundle.fingerprint import Request, artifact_key
+from edgeward.convert.bundle.reuse import Shelf, decode, open_shelves, recall, take_over
+from edgeward.convert.bundle.write import refusal_of
+from edgeward.convert.report.report import ConversionReport
+from edgeward.convert.settings import OLDEST, Switches
+from edgeward.convert.source.open import open_source
+from edgeward.runtime.bundle import SUMS
+from edgeward.runtime.files import parse_sums, render_sums, sha256_file
+from edgeward.runtime.samples import Samples, load_samples, save_samples
 
 REQUEST = ("-m", "convert", "--int8", "--max-drop", "0.015")
 MADE = ["tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8"]

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from support import child_environment
 
-from convert.bundle import write
-from convert.bundle.write import (
+from edgeward.convert.bundle import write
+from edgeward.convert.bundle.write import (
     REPORTS,
     check_target,
     previous_release,
     remove_refusal,
     write_bundle,
 )
-from runtime.bundle import SUMS, Bundle
-from runtime.errors import InvalidBundleError, UsageError
+from edgeward.runtime.bundle import SUMS, Bundle
+from edgeward.runtime.errors import InvalidBundleError, UsageError
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_killed_writers_leave_a_whole_bundle(bundle: Path, tmp_path: Path) -> No
     """Kill a process that replaces the bundle again and again, at arbitrary moments."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from convert.bundle.write import write_bundle\n"
+        "from edgeward.convert.bundle.write import write_bundle\n"
         "files = {p.name: p.read_bytes() for p in Path(sys.argv[1]).iterdir()"
         " if p.name != 'SHA256SUMS'}\n"
         "print('ready', flush=True)\n"

@@ -8,10 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from convert.drift.agreement import MAX_SQNR, Agreement, measure_agreement
-from runtime.artifact import Drift
-from runtime.errors import InvalidDataError, InvalidManifestError
-from runtime.specs import OutputSpec
+from edgeward.convert.drift.agreement import MAX_SQNR, Agreement, measure_agreement
+from edgeward.runtime.artifact import Drift
+from edgeward.runtime.errors import InvalidDataError, InvalidManifestError
+from edgeward.runtime.specs import OutputSpec
 
 KIND = OutputSpec("classification", ("a", "b", "c"))
 YES = OutputSpec("binary", threshold=0.5)

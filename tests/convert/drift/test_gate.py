@@ -11,9 +11,15 @@ import pytest
 from scipy.stats import binom, norm
 from support import REPOSITORY
 
-from convert.drift.exact import exact_p_value
-from convert.drift.gate import PairedCounts, judge, required_samples, tango_upper_bound, upper_bound
-from runtime.errors import InvalidDataError
+from edgeward.convert.drift.exact import exact_p_value
+from edgeward.convert.drift.gate import (
+    PairedCounts,
+    judge,
+    required_samples,
+    tango_upper_bound,
+    upper_bound,
+)
+from edgeward.runtime.errors import InvalidDataError
 
 TWO_SIDED_95, TWO_SIDED_90 = 0.975, 0.95
 LEVEL = 0.05

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.drift.metrics import measure_drift
-from runtime.errors import InvalidDataError
-from runtime.specs import OutputSpec
+from edgeward.convert.drift.metrics import measure_drift
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.specs import OutputSpec
 
 SPEC = OutputSpec("classification", ("a", "b", "c"))
 

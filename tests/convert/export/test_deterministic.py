@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import python
 
-from convert.export.onnx import float_graph
-from convert.export.onnx_graph import canonicalise, renumber
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel
+from edgeward.convert.export.onnx import float_graph
+from edgeward.convert.export.onnx_graph import canonicalise, renumber
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -27,10 +27,10 @@ MAKE = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np
-from convert.model.load import load_model
-from convert.settings import OLDEST
-from convert.export.exporter import Exporter
-from convert.variants import FORMATS, VARIANTS, plan
+from edgeward.convert.model.load import load_model
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.variants import FORMATS, VARIANTS, plan
 
 digests = {}
 every, _ = plan(list(VARIANTS), FORMATS, everything=True)

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.artifact.lint import describe
-from convert.artifact.tflite import read_graph
-from convert.export import tflite as to_tflite
-from convert.export.exporter import Exporter
-from convert.export.histogram import Histogram
-from convert.export.tflite_quantiser import quantise_with
-from convert.model.load import load_model
-from convert.settings import METHODS, OLDEST, Settings
-from runtime.errors import TargetError
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.artifact.tflite import read_graph
+from edgeward.convert.export import tflite as to_tflite
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.export.histogram import Histogram
+from edgeward.convert.export.tflite_quantiser import quantise_with
+from edgeward.convert.model.load import load_model
+from edgeward.convert.settings import METHODS, OLDEST, Settings
+from edgeward.runtime.errors import TargetError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -12,16 +12,16 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from convert.artifact.lint import describe
-from convert.drift.agreement import measure_agreement
-from convert.export.exporter import Exporter
-from convert.measure.measure import describe_artifact
-from convert.model.load import load_model
-from convert.settings import OLDEST
-from runtime.backends import available_backends, open_backend
-from runtime.errors import TargetError
-from runtime.predictor import Runner
-from runtime.specs import InputSpec, OutputSpec
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.drift.agreement import measure_agreement
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.measure.measure import describe_artifact
+from edgeward.convert.model.load import load_model
+from edgeward.convert.settings import OLDEST
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import TargetError
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.specs import InputSpec, OutputSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,11 +11,11 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from convert.artifact.onnx import read_onnx
-from convert.export.onnx import float_graph
-from convert.export.onnx_graph import lean
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel
+from edgeward.convert.artifact.onnx import read_onnx
+from edgeward.convert.export.onnx import float_graph
+from edgeward.convert.export.onnx_graph import lean
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,21 +11,21 @@ import numpy as np
 import onnx
 import pytest
 
-from convert.artifact.lint import describe
-from convert.export import onnx as to_onnx
-from convert.export import tflite as to_tflite
-from convert.export import tflite_graph
-from convert.export.exporter import Exporter
-from convert.export.fused_lstm import can_fuse
-from convert.export.tflite_graph import freeze
-from convert.measure.measure import describe_artifact
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel, recurrent_layers, unrolled
-from convert.settings import OLDEST
-from convert.variants import DYNAMIC, FLOAT32, INT8
-from runtime.arrays import Array
-from runtime.backends import available_backends, open_backend
-from runtime.errors import TargetError
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.export import onnx as to_onnx
+from edgeward.convert.export import tflite as to_tflite
+from edgeward.convert.export import tflite_graph
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.export.fused_lstm import can_fuse
+from edgeward.convert.export.tflite_graph import freeze
+from edgeward.convert.measure.measure import describe_artifact
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel, recurrent_layers, unrolled
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.variants import DYNAMIC, FLOAT32, INT8
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import TargetError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convert.artifact.lint import describe
-from convert.artifact.tflite import read_graph
-from convert.export import onnx as to_onnx
-from convert.export import tflite as to_tflite
-from convert.export.tflite_graph import freeze
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel
-from convert.variants import FLOAT32, INT8
-from runtime.artifact import ARTIFACT_VARIANTS, Artifact
-from runtime.backends import available_backends, open_backend
-from runtime.errors import InvalidModelError, TargetError
-from runtime.files import sha256_bytes
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.artifact.tflite import read_graph
+from edgeward.convert.export import onnx as to_onnx
+from edgeward.convert.export import tflite as to_tflite
+from edgeward.convert.export.tflite_graph import freeze
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.variants import FLOAT32, INT8
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import InvalidModelError, TargetError
+from edgeward.runtime.files import sha256_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -14,17 +14,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from convert.artifact.tflite import FILE_IDENTIFIER, parse, text_of
-from convert.layers.compare import COMPARABLE, compare_layers, layer_drift
-from convert.layers.probe import Grid
-from convert.layers.report import LayerReport, culprit
-from convert.layers.tally import Tally
-from convert.source.open import open_source
-from runtime.arrays import Array
-from runtime.errors import InvalidModelError
-from runtime.preprocessing import preprocess_batch
-from runtime.strict_json import dumps
-from train.run import Run
+from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, parse, text_of
+from edgeward.convert.layers.compare import COMPARABLE, compare_layers, layer_drift
+from edgeward.convert.layers.probe import Grid
+from edgeward.convert.layers.report import LayerReport, culprit
+from edgeward.convert.layers.tally import Tally
+from edgeward.convert.source.open import open_source
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidModelError
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.strict_json import dumps
+from edgeward.train.run import Run
 
 MADE = tuple(name for name in COMPARABLE if name != "tflite-int8-mixed")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from damage import break_artifact
 
-from convert.measure import parity as module
-from convert.measure.measure import Measured
-from convert.measure.parity import KERNELS, parity
-from convert.source.open import open_source
-from runtime.backends import available_backends
-from runtime.bundle import Bundle
+from edgeward.convert.measure import parity as module
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.measure.parity import KERNELS, parity
+from edgeward.convert.source.open import open_source
+from edgeward.runtime.backends import available_backends
+from edgeward.runtime.bundle import Bundle
 
 IDS = ("tflite-int8", "onnx-int8")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from convert.measure.tolerance import elsewhere, largest_difference, tolerance
-from runtime.golden import Expected, Golden
-from runtime.predictor import Runner
-from runtime.selftest import Check, check_runner
-from runtime.specs import InputSpec, OutputSpec
+from edgeward.convert.measure.tolerance import elsewhere, largest_difference, tolerance
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.self_test import Check, check_runner
+from edgeward.runtime.specs import InputSpec, OutputSpec
 
 SPEC = OutputSpec("classification", labels=("a", "b", "c"))
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.repair.holdout import Holdout, hold_out
-from convert.samples.check import open_unlabelled
-from convert.samples.leakage import sample_digests
-from convert.source.open import open_source
-from convert.source.source import Source
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples, load_samples, save_samples
+from edgeward.convert.repair.holdout import Holdout, hold_out
+from edgeward.convert.samples.check import open_unlabelled
+from edgeward.convert.samples.leakage import sample_digests
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples, load_samples, save_samples
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from convert.repair.ladder import (
+from edgeward.convert.repair.ladder import (
     calibration_rung,
     fallback_rung,
     repairable_variant,
     stands_for,
     tuning_rung,
 )
-from convert.settings import DEFAULT, METHODS, Settings, check_settings
-from convert.variants import variant_of
-from convert.worker.job import Attempt, Plan
-from runtime.errors import TargetError
+from edgeward.convert.settings import DEFAULT, METHODS, Settings, check_settings
+from edgeward.convert.variants import variant_of
+from edgeward.convert.worker.job import Attempt, Plan
+from edgeward.runtime.errors import TargetError
 
 INT8 = ("tflite-int8", "tflite-int8-floatio", "onnx-int8")
 ISLANDS = [("net/relu/Relu;net/conv/convolution",), ("net/relu/Relu", "net/mean/Mean")]

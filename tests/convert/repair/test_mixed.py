@@ -8,14 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from convert.artifact.lint import describe, island_around, lint_mixed
-from convert.export.exporter import Exporter
-from convert.model.load import load_model
-from convert.settings import OLDEST, Settings
-from runtime.artifact import ARTIFACT_VARIANTS, Artifact
-from runtime.backends import available_backends, open_backend
-from runtime.errors import TargetError
-from runtime.files import sha256_bytes
+from edgeward.convert.artifact.lint import describe, island_around, lint_mixed
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.model.load import load_model
+from edgeward.convert.settings import OLDEST, Settings
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import TargetError
+from edgeward.runtime.files import sha256_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

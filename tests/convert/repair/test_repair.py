@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from support import SUBSET, python
 
-from convert.drift.gate import PairedCounts, judge
-from convert.drift.metrics import OutputDrift
-from convert.measure.measure import Measured
-from convert.repair import repair as repair_module
-from convert.repair import trials as trials_module
-from convert.repair.holdout import Holdout
-from convert.repair.ladder import calibration_rung
-from convert.repair.repair import Allowed, Repaired, repair
-from convert.repair.trials import Trials, Tried, Workshop, choose, nearest, repairable
-from convert.settings import DEFAULT, Settings
-from convert.worker.conversion import Conversion
-from convert.worker.job import Attempt, Plan
-from runtime.errors import ConverterError, TargetError
+from edgeward.convert.drift.gate import PairedCounts, judge
+from edgeward.convert.drift.metrics import OutputDrift
+from edgeward.convert.measure.measure import Measured
+from edgeward.convert.repair import repair as repair_module
+from edgeward.convert.repair import trials as trials_module
+from edgeward.convert.repair.holdout import Holdout
+from edgeward.convert.repair.ladder import calibration_rung
+from edgeward.convert.repair.repair import Allowed, Repaired, repair
+from edgeward.convert.repair.trials import Trials, Tried, Workshop, choose, nearest, repairable
+from edgeward.convert.settings import DEFAULT, Settings
+from edgeward.convert.worker.conversion import Conversion
+from edgeward.convert.worker.job import Attempt, Plan
+from edgeward.runtime.errors import ConverterError, TargetError
 
 BUDGET = 0.01
 
@@ -348,7 +348,7 @@ def random_features(x: np.ndarray, y: np.ndarray, spread: float) -> Any:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's net without validation samples; one of its two outputs has targets."""
-    from train.datasets import mnist
+    from edgeward.train.datasets import mnist
 
     folder = tmp_path_factory.mktemp("small")
     data = mnist.load(SUBSET, lambda _line: None)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from convert import cli
-from convert.bundle.reuse import decode, open_shelves, recall
-from convert.measure.records import ParityRow
-from convert.repair.step import RepairStep
-from convert.report.markdown import error_to_markdown, escape, to_markdown
-from convert.report.report import ConversionReport
-from runtime.errors import InvalidDataError, RefusedError
+from edgeward.convert import cli
+from edgeward.convert.bundle.reuse import decode, open_shelves, recall
+from edgeward.convert.measure.records import ParityRow
+from edgeward.convert.repair.step import RepairStep
+from edgeward.convert.report.markdown import error_to_markdown, escape, to_markdown
+from edgeward.convert.report.report import ConversionReport
+from edgeward.runtime.errors import InvalidDataError, RefusedError
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 HOSTILE = "a|b `c` <b>d</b> [e](http://f) @g #1 *h*\n| i"
@@ -195,7 +195,7 @@ def test_command_line_prints_markdown_and_nothing_else(
             raise error
         return told
 
-    monkeypatch.setattr("convert.pipeline.convert", convert)
+    monkeypatch.setattr("edgeward.convert.pipeline.convert", convert)
     assert cli.main(["--int8", "--markdown"]) == (3 if refusal else 0)
     assert capsys.readouterr().out == told.to_markdown()
 

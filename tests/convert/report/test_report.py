@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from support import RunPython
 
-from convert.report.html import spread
-from convert.report.words import show_time
-from runtime.bundle import Bundle
+from edgeward.convert.report.html import spread
+from edgeward.convert.report.words import show_time
+from edgeward.runtime.bundle import Bundle
 
 
 class Links(html.parser.HTMLParser):
@@ -99,10 +99,10 @@ def test_names_in_a_plot_keep_apart_and_stay_near_their_points() -> None:
 
 
 def test_reading_a_report_imports_no_statistics_and_no_interpreter(run_python: RunPython) -> None:
-    light = "convert.bundle.reuse, convert.report.markdown"
+    light = "edgeward.convert.bundle.reuse, edgeward.convert.report.markdown"
     heavy = "{m for m in ('scipy', 'onnx', 'onnxruntime', 'tensorflow') if m in sys.modules}"
     done = run_python("-c", f"import sys, {light}; print({heavy})")
     assert done.stdout == "set()\n", done.stderr
     # The twin: judging does.
-    judge = "from convert.drift.gate import PairedCounts, judge; judge(PairedCounts(9, 0, 0), 0.5)"
+    judge = "from edgeward.convert.drift import gate; gate.judge(gate.PairedCounts(9, 0, 0), 0.5)"
     assert "scipy" in run_python("-c", f"import sys; {judge}; print({heavy})").stdout

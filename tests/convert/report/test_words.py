@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from convert.report.report import ArtifactReport, ConversionReport, refused
+from edgeward.convert.report.report import ArtifactReport, ConversionReport, refused
 
 INT8 = ArtifactReport(
     id="tflite-int8",

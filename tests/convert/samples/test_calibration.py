@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.samples.calibration import choose_calibration
-from convert.samples.suspicion import suspect_channels, suspect_classes, suspect_input, suspicions
-from convert.source.open import open_source
-from convert.source.source import Source
-from runtime.samples import Samples
+from edgeward.convert.samples.calibration import choose_calibration
+from edgeward.convert.samples.suspicion import (
+    suspect_channels,
+    suspect_classes,
+    suspect_input,
+    suspicions,
+)
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.runtime.samples import Samples
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert.samples.calibration import choose_calibration
-from convert.samples.check import check_samples, check_splits
-from convert.source.open import open_source
-from convert.source.source import Source
-from convert.source.specs import check_column
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples, save_samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Lookup, Pad, Tokenize
+from edgeward.convert.samples.calibration import choose_calibration
+from edgeward.convert.samples.check import check_samples, check_splits
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.convert.source.specs import check_column
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples, save_samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Lookup, Pad, Tokenize
 
 SERIES = InputSpec("tensor", "float32", (4,), ())
 NUMBER = InputSpec("tensor", "float32", (), ())

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.samples.calibration import choose_calibration
-from convert.samples.leakage import find_leakage, without_leaked
-from convert.samples.suspicion import suspicions
-from convert.source.open import open_source
-from convert.source.source import Source
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples, save_samples
+from edgeward.convert.samples.calibration import choose_calibration
+from edgeward.convert.samples.leakage import find_leakage, without_leaked
+from edgeward.convert.samples.suspicion import suspicions
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples, save_samples
 
 
 @pytest.fixture(scope="module")

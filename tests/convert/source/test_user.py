@@ -14,18 +14,18 @@ import pytest
 import tensorflow as tf
 from support import RunPython
 
-from convert.arguments import parse_expect, parse_shapes
-from convert.export.tflite_graph import freeze
-from convert.measure.reproduce import reproduce
-from convert.model.load import load_model
-from convert.model.loaded import recurrent_layers
-from convert.samples.golden import choose_golden
-from convert.source import user as user_source
-from convert.source.open import open_source
-from convert.source.source import Source
-from convert.source.user import check_expected
-from convert.worker import inspection
-from runtime.errors import (
+from edgeward.convert.arguments import parse_expect, parse_shapes
+from edgeward.convert.export.tflite_graph import freeze
+from edgeward.convert.measure.reproduce import reproduce
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import recurrent_layers
+from edgeward.convert.samples.golden import choose_golden
+from edgeward.convert.source import user as user_source
+from edgeward.convert.source.open import open_source
+from edgeward.convert.source.source import Source
+from edgeward.convert.source.user import check_expected
+from edgeward.convert.worker import inspection
+from edgeward.runtime.errors import (
     ConverterError,
     EdgewardError,
     InvalidDataError,
@@ -35,7 +35,7 @@ from runtime.errors import (
     TargetError,
     UsageError,
 )
-from runtime.specs import OutputSpec
+from edgeward.runtime.specs import OutputSpec
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.normal(size=(40, 6)).astype(np.float32)
@@ -558,7 +558,8 @@ def test_parent_does_not_import_tensorflow(
 ) -> None:
     np.savez(tmp_path / "c.npz", x=X)
     code = (
-        "import sys; from pathlib import Path; from convert.source.open import open_source; "
+        "import sys; from pathlib import Path; "
+        "from edgeward.convert.source.open import open_source; "
         f"source = open_source({str(models / FIRST)!r}, calibration=Path('c.npz')); "
         "print(*source.outputs, *({'tensorflow', 'keras'} & set(sys.modules)))"
     )
@@ -566,7 +567,7 @@ def test_parent_does_not_import_tensorflow(
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["kind"]
     # The twin: what the child does would be seen.
-    done = run_python("-c", code.replace("print(", "import convert.model.load; print("))
+    done = run_python("-c", code.replace("print(", "import edgeward.convert.model.load; print("))
     assert "tensorflow" in done.stdout
 
 

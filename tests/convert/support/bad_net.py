@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.specs import InputSpec
-from runtime.steps import Affine
+from edgeward.runtime.specs import InputSpec
+from edgeward.runtime.steps import Affine
 
 FILES = (
     *("bad.keras", "preprocessing.json"),
@@ -52,7 +52,7 @@ def write_bad_net(
     Returns:
         The float model's accuracy on the test split.
     """
-    from train.datasets import mnist
+    from edgeward.train.datasets import mnist
 
     data = data or mnist.load(mnist.SUBSET, lambda _line: None)
     splits = {name: samples(getattr(data, name)) for name in ("train", "validation", "test")}

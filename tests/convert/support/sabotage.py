@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from convert.artifact.lint import describe
-from convert.drift.metrics import OutputDrift, measure_drift
-from convert.export.exporter import Exporter
-from convert.layers.compare import layer_drift
-from convert.measure.measure import describe_artifact
-from convert.model.load import load_model
-from convert.samples.suspicion import suspicions
-from convert.settings import OLDEST
-from convert.source.source import Source
-from runtime.arrays import Array, Floats
-from runtime.backends import open_backend
-from runtime.predictor import Runner
-from runtime.preprocessing import preprocess_batch
-from runtime.samples import Samples
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.drift.metrics import OutputDrift, measure_drift
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.layers.compare import layer_drift
+from edgeward.convert.measure.measure import describe_artifact
+from edgeward.convert.model.load import load_model
+from edgeward.convert.samples.suspicion import suspicions
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.source.source import Source
+from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.backends import open_backend
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.samples import Samples
 
 # What the 1,500 test digits of the committed subset can prove.
 BUDGET = 0.015

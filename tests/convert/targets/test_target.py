@@ -13,11 +13,17 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 from support import REPOSITORY, RunPython
 
-from convert.artifact.locate import CUSTOM, TFLITE, LocatedOp, locate_ops
-from convert.artifact.tflite import read_graph
-from convert.targets.table import FOLDER, read_tables
-from convert.targets.target import TARGETS, default_target, min_runtimes, misfits, parse_target
-from runtime.errors import InvalidModelError, TargetError, UsageError
+from edgeward.convert.artifact.locate import CUSTOM, TFLITE, LocatedOp, locate_ops
+from edgeward.convert.artifact.tflite import read_graph
+from edgeward.convert.targets.table import FOLDER, read_tables
+from edgeward.convert.targets.target import (
+    TARGETS,
+    default_target,
+    min_runtimes,
+    misfits,
+    parse_target,
+)
+from edgeward.runtime.errors import InvalidModelError, TargetError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -204,7 +210,7 @@ def test_layers_of_nested_and_folded_models_are_found() -> None:
 
 
 def test_layers_in_other_naming_styles_are_settled_by_their_names() -> None:
-    from convert.artifact.locate import _layer
+    from edgeward.convert.artifact.locate import _layer
 
     assert _layer("mnist_cnn/dense_1/MatMul", frozenset()) == "dense_1"
     assert _layer("model_1/dense_2_1/MatMul", frozenset()) == "dense_2"
@@ -269,7 +275,7 @@ def test_unknown_targets_are_refused_with_the_known_ones(text: str, said: str) -
 
 
 def test_default_targets_are_the_oldest_supported() -> None:
-    from convert.export.onnx import OPSET
+    from edgeward.convert.export.onnx import OPSET
 
     assert str(default_target("tflite")) == "tflite-runtime 2.14.0"
     target = default_target("onnx")

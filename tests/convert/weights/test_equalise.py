@@ -11,16 +11,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from convert.artifact.lint import describe
-from convert.export.exporter import Exporter
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel
-from convert.settings import OLDEST, Settings
-from convert.weights.equalise import equalised
-from runtime.artifact import ARTIFACT_VARIANTS, Artifact
-from runtime.backends import available_backends, open_backend
-from runtime.errors import TargetError
-from runtime.files import sha256_bytes
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.settings import OLDEST, Settings
+from edgeward.convert.weights.equalise import equalised
+from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact
+from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.errors import TargetError
+from edgeward.runtime.files import sha256_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convert.artifact.lint import describe
-from convert.export.exporter import Exporter
-from convert.measure.measure import describe_artifact
-from convert.model.load import load_model
-from convert.model.loaded import LoadedModel
-from convert.settings import OLDEST
-from convert.weights.fake_quant import Graph, quantised_kernel
-from convert.weights.qat import FineTuned, fine_tune
-from convert.weights.quant_points import Kernel
-from runtime.backends import open_backend
-from runtime.errors import InvalidDataError, TargetError, TrainingError
-from runtime.predictor import Runner
-from runtime.preprocessing import preprocess_batch
-from runtime.specs import OutputSpec
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.measure.measure import describe_artifact
+from edgeward.convert.model.load import load_model
+from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.settings import OLDEST
+from edgeward.convert.weights.fake_quant import Graph, quantised_kernel
+from edgeward.convert.weights.qat import FineTuned, fine_tune
+from edgeward.convert.weights.quant_points import Kernel
+from edgeward.runtime.backends import open_backend
+from edgeward.runtime.errors import InvalidDataError, TargetError, TrainingError
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.runtime.specs import OutputSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from convert.worker.isolate import isolated
-from runtime.errors import InvalidDataError, MissingExtraError, TargetError
+from edgeward.convert.worker.isolate import isolated
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, TargetError
 
 
 def test_answers_come_back_and_nothing_else_changes() -> None:

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from convert.worker import process as child
-from convert.worker.job import CALIBRATION, Job
-from convert.worker.memory import says_memory, showed_limit
-from convert.worker.process import run_worker
-from runtime.errors import ConverterError, InvalidModelError, MissingExtraError
-from train.run import Run
+from edgeward.convert.worker import process as child
+from edgeward.convert.worker.job import CALIBRATION, Job
+from edgeward.convert.worker.memory import says_memory, showed_limit
+from edgeward.convert.worker.process import run_worker
+from edgeward.runtime.errors import ConverterError, InvalidModelError, MissingExtraError
+from edgeward.train.run import Run
 
 
 @pytest.fixture

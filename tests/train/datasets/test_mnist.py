@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.errors import InvalidDataError
-from runtime.samples import Samples
-from train.datasets import idx, mnist
-from train.datasets.cache import KnownFile, cache_folder
-from train.datasets.dataset import Dataset, check_dataset
-from train.recipes.mnist_cnn import RECIPE
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples
+from edgeward.train.datasets import idx, mnist
+from edgeward.train.datasets.cache import KnownFile, cache_folder
+from edgeward.train.datasets.dataset import Dataset, check_dataset
+from edgeward.train.recipes.mnist_cnn import RECIPE
 
 
 def known(name: str, data: bytes) -> KnownFile:

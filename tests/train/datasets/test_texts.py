@@ -11,13 +11,19 @@ from pathlib import Path
 import pytest
 from sentences import sentences, write_folder
 
-from runtime.errors import InvalidDataError
-from runtime.preprocessing import tokenize
-from train.datasets import reviews, text_folder
-from train.datasets.cache import KnownFile
-from train.datasets.idx import SourceError
-from train.datasets.split import Shares
-from train.datasets.texts import VOCABULARY, LabelledText, TextDataset, make_vocabulary, split_texts
+from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.preprocessing import tokenize
+from edgeward.train.datasets import reviews, text_folder
+from edgeward.train.datasets.cache import KnownFile
+from edgeward.train.datasets.idx import SourceError
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.texts import (
+    VOCABULARY,
+    LabelledText,
+    TextDataset,
+    make_vocabulary,
+    split_texts,
+)
 
 SHARES = Shares(0.1, 0.15)
 

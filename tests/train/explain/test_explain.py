@@ -14,22 +14,22 @@ import tensorflow as tf
 from keras import layers
 from support import SUBSET, RunPython
 
-from runtime.errors import InvalidModelError, UsageError
-from runtime.samples import Samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine, Lookup, Pad, Tokenize
-from train.explain.attribution import HIRESCAM, INTEGRATED, attribute
-from train.explain.convolution import traced_map
-from train.explain.plot import Explained, Words, plot_overview, plot_sample
-from train.explain.plot_words import printable
-from train.explain.probe import trace
-from train.explain.write import choose, file_name, write_explanations
-from train.loop.interrupts import Interrupts
-from train.loop.scoring import Scorer
-from train.options import Options
-from train.recipe import override
-from train.recipes import load_recipe
-from train.run import REQUIRED_FILES
+from edgeward.runtime.errors import InvalidModelError, UsageError
+from edgeward.runtime.samples import Samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine, Lookup, Pad, Tokenize
+from edgeward.train.explain.attribution import HIRESCAM, INTEGRATED, attribute
+from edgeward.train.explain.convolution import traced_map
+from edgeward.train.explain.plot import Explained, Words, plot_overview, plot_sample
+from edgeward.train.explain.plot_words import printable
+from edgeward.train.explain.probe import trace
+from edgeward.train.explain.write import choose, file_name, write_explanations
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.options import Options
+from edgeward.train.recipe import override
+from edgeward.train.recipes import load_recipe
+from edgeward.train.run import REQUIRED_FILES
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TWO = OutputSpec("classification", labels=("a", "b"))
@@ -404,7 +404,7 @@ def test_a_regression_shows_its_largest_errors() -> None:
 def test_generation_is_refused_before_training() -> None:
     from quiet import Silent
 
-    from train.loop.session import Session
+    from edgeward.train.loop.session import Session
 
     recipe = load_recipe("mnist_gan")
     hyper = override(recipe.hyperparameters, {})

@@ -10,18 +10,18 @@ import keras
 import numpy as np
 import pytest
 
-from runtime.errors import TrainingError, UsageError
-from runtime.preprocessing import preprocess_batch
-from train.datasets.balanced import draw_balanced
-from train.datasets.dataset import Dataset
-from train.loop.devices import Device, choose_device
-from train.loop.feed import TrainingFeed, shift_images
-from train.loop.fit import Epoch, Plan, fit, forward
-from train.loop.interrupts import Interrupts
-from train.loop.learner import SupervisedLearner
-from train.loop.schedule import OneCycle
-from train.recipe import Setting
-from train.recipes.mnist_cnn import RECIPE, MnistCnn, build
+from edgeward.runtime.errors import TrainingError, UsageError
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.train.datasets.balanced import draw_balanced
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.devices import Device, choose_device
+from edgeward.train.loop.feed import TrainingFeed, shift_images
+from edgeward.train.loop.fit import Epoch, Plan, fit, forward
+from edgeward.train.loop.interrupts import Interrupts
+from edgeward.train.loop.learner import SupervisedLearner
+from edgeward.train.loop.schedule import OneCycle
+from edgeward.train.recipe import Setting
+from edgeward.train.recipes.mnist_cnn import RECIPE, MnistCnn, build
 
 SPEC = RECIPE.inputs["image"]
 

@@ -15,21 +15,21 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from runtime.errors import InvalidDataError, InvalidModelError, TrainingError, UsageError
-from runtime.samples import Samples, load_samples
-from runtime.specs import InputSpec, OutputSpec
-from runtime.steps import Affine, Lookup, Pad, Tokenize
-from train.datasets import mnist
-from train.datasets.dataset import Dataset
-from train.loop.feed import TrainingFeed
-from train.loop.learner import descend, under_policy
-from train.loop.records import Logs
-from train.loop.scoring import Scorer
-from train.options import Options
-from train.pipeline import Trained, train
-from train.recipe import Hyperparameters, Recipe, Setting, parameter
-from train.recipes.mnist_cnn import RECIPE, MnistCnn
-from train.run import Run
+from edgeward.runtime.errors import InvalidDataError, InvalidModelError, TrainingError, UsageError
+from edgeward.runtime.samples import Samples, load_samples
+from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.steps import Affine, Lookup, Pad, Tokenize
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.feed import TrainingFeed
+from edgeward.train.loop.learner import descend, under_policy
+from edgeward.train.loop.records import Logs
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.options import Options
+from edgeward.train.pipeline import Trained, train
+from edgeward.train.recipe import Hyperparameters, Recipe, Setting, parameter
+from edgeward.train.recipes.mnist_cnn import RECIPE, MnistCnn
+from edgeward.train.run import Run
 
 SMALL = MnistCnn(epochs=2, filters=2, units=8, batch_size=50, learning_rate=0.02)
 

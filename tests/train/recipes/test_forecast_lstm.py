@@ -10,16 +10,16 @@ import keras
 import numpy as np
 import pytest
 
-from runtime.arrays import Array
-from runtime.errors import InvalidDataError, MissingExtraError, UsageError
-from runtime.samples import load_samples
-from train.console import Console
-from train.datasets import sunspots
-from train.loop.scoring import Scorer
-from train.options import Options
-from train.pipeline import train
-from train.recipe import override
-from train.recipes.forecast_lstm import RECIPE, ForecastLstm, build, naive_errors
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from edgeward.runtime.samples import load_samples
+from edgeward.train.console import Console
+from edgeward.train.datasets import sunspots
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.options import Options
+from edgeward.train.pipeline import train
+from edgeward.train.recipe import override
+from edgeward.train.recipes.forecast_lstm import RECIPE, ForecastLstm, build, naive_errors
 
 YEARS = np.arange(1700, 2009)
 

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 from quiet import train_quietly
 
-from runtime.errors import InvalidDataError, UsageError
-from runtime.image import read_image
-from runtime.preprocessing import preprocess
-from train.datasets import image_folder
-from train.datasets.dataset import Dataset, check_dataset
-from train.datasets.image_folder import ImageFolder
-from train.datasets.split import Shares, split_class
-from train.parts.common import image_input
-from train.recipes.image_folder import RECIPE, ImageFolderNet
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.image import read_image
+from edgeward.runtime.preprocessing import preprocess
+from edgeward.train.datasets import image_folder
+from edgeward.train.datasets.dataset import Dataset, check_dataset
+from edgeward.train.datasets.image_folder import ImageFolder
+from edgeward.train.datasets.split import Shares, split_class
+from edgeward.train.parts.common import image_input
+from edgeward.train.recipes.image_folder import RECIPE, ImageFolderNet
 
 Write = Callable[..., Path]
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -12,20 +12,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.arrays import Array
-from runtime.samples import load_samples
-from train.console import Console
-from train.datasets import mnist
-from train.datasets.dataset import Dataset
-from train.datasets.noise import draw_noise, pair_with_noise
-from train.options import Options
-from train.parts.frechet import frechet_distance, train_judge
-from train.parts.gan import AdversarialLearner, Adversary
-from train.pipeline import train
-from train.recipe import Setting, override
-from train.recipes.mnist_gan import RECIPE, MnistGan, build, build_discriminator, evaluate, learner
-from train.results.plots import tile
-from train.run import Run
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.samples import load_samples
+from edgeward.train.console import Console
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.noise import draw_noise, pair_with_noise
+from edgeward.train.options import Options
+from edgeward.train.parts.frechet import frechet_distance, train_judge
+from edgeward.train.parts.gan import AdversarialLearner, Adversary
+from edgeward.train.pipeline import train
+from edgeward.train.recipe import Setting, override
+from edgeward.train.recipes.mnist_gan import (
+    RECIPE,
+    MnistGan,
+    build,
+    build_discriminator,
+    evaluate,
+    learner,
+)
+from edgeward.train.results.plots import tile
+from edgeward.train.run import Run
 
 SMALL = MnistGan(units=8)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from quiet import train_quietly
 
-from runtime.errors import InvalidDataError, UsageError
-from runtime.preprocessing import preprocess_batch
-from train.datasets import table
-from train.datasets.dataset import check_dataset
-from train.datasets.split import Shares
-from train.datasets.table import Table
-from train.recipes.table import RECIPE, TableNet
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.runtime.preprocessing import preprocess_batch
+from edgeward.train.datasets import table
+from edgeward.train.datasets.dataset import check_dataset
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.table import Table
+from edgeward.train.recipes.table import RECIPE, TableNet
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 

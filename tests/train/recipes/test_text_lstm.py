@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentences import write_folder
 
-from runtime.preprocessing import preprocess_batch, tokenize
-from runtime.samples import load_samples
-from train.console import Console
-from train.datasets import reviews
-from train.datasets.split import Shares
-from train.datasets.texts import VOCABULARY, make_vocabulary
-from train.loop.scoring import Scorer
-from train.options import Options
-from train.parts.word_dropout import WordDropout
-from train.pipeline import train
-from train.recipe import override
-from train.recipes.text_lstm import RECIPE, TextLstm, build, text_input
+from edgeward.runtime.preprocessing import preprocess_batch, tokenize
+from edgeward.runtime.samples import load_samples
+from edgeward.train.console import Console
+from edgeward.train.datasets import reviews
+from edgeward.train.datasets.split import Shares
+from edgeward.train.datasets.texts import VOCABULARY, make_vocabulary
+from edgeward.train.loop.scoring import Scorer
+from edgeward.train.options import Options
+from edgeward.train.parts.word_dropout import WordDropout
+from edgeward.train.pipeline import train
+from edgeward.train.recipe import override
+from edgeward.train.recipes.text_lstm import RECIPE, TextLstm, build, text_input
 
 SHARES = Shares(0.1, 0.15)
 # What TensorFlow and Python disagree about if one is careless: letters and white space beyond

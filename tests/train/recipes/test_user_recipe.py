@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY, SUBSET, RunPython
 
-from runtime.errors import UsageError
-from train.recipes import load_recipe
-from train.run import Run
+from edgeward.runtime.errors import UsageError
+from edgeward.train.recipes import load_recipe
+from edgeward.train.run import Run
 
 PAGE = (REPOSITORY / "docs" / "your-own-recipe.md").read_text()
 EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
@@ -50,7 +50,7 @@ def test_the_example_of_the_documentation_trains_with_all_options_and_leaves_a_r
         ("def f():\n    return 1 / 0\nf()\n", ["my_recipe.py, line 2", "ZeroDivisionError"]),
         ("import helper\n", ["helper.py, line 2", "NameError"]),
         ("import sys\nsys.exit(7)\n", ["my_recipe.py, line 2", "SystemExit"]),
-        ("from runtime.steps import Affine\nAffine('x', 0)\n", ["my_recipe.py, line 2"]),
+        ("from edgeward.runtime.steps import Affine\nAffine('x', 0)\n", ["my_recipe.py, line 2"]),
         ("x = 1\n", ["defines no recipe", "no RECIPE"]),
         ("RECIPE = 3\n", ["defines no recipe", "RECIPE is a int"]),
         (EXAMPLE.replace('name="odd_or_even",\n    title', 'name="../up",\n    title'), ["../up"]),

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from quiet import train_quietly
 
-from runtime.errors import InvalidDataError, UsageError
-from train.datasets import fashion, idx, mnist
-from train.datasets.cache import KnownFile, cache_folder
-from train.recipe import Hyperparameters, override
-from train.recipes import load_recipe
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.train.datasets import fashion, idx, mnist
+from edgeward.train.datasets.cache import KnownFile, cache_folder
+from edgeward.train.recipe import Hyperparameters, override
+from edgeward.train.recipes import load_recipe
 
 Environment = dict[str, str]
 
@@ -257,8 +257,8 @@ def test_1000_clothes_are_learned_sooner_from_digits_than_from_scratch(
     (tmp_path / "scratch.py").write_text(
         "from dataclasses import replace\n"
         "import keras\n"
-        "from train.recipes.fashion_cnn import RECIPE as CLOTHES\n"
-        "from train.recipes.mnist_edge import RECIPE as EDGE\n"
+        "from edgeward.train.recipes.fashion_cnn import RECIPE as CLOTHES\n"
+        "from edgeward.train.recipes.mnist_edge import RECIPE as EDGE\n"
         "def build(hyper):\n"
         "    model = EDGE.build(hyper)\n"
         "    head = keras.layers.Dense(10, 'softmax', dtype='float32', name='garment')\n"

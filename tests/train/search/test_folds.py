@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from support import SUBSET, RunPython
 
-from runtime.errors import InvalidDataError, MissingExtraError, UsageError
-from runtime.samples import Samples
-from train.console import Console
-from train.datasets.dataset import Dataset
-from train.options import Options
-from train.recipe import Recipe, override
-from train.recipes import load_recipe
-from train.search import folds
-from train.search.folds import CrossValidation, cross_validate
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
+from edgeward.runtime.samples import Samples
+from edgeward.train.console import Console
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.options import Options
+from edgeward.train.recipe import Recipe, override
+from edgeward.train.recipes import load_recipe
+from edgeward.train.search import folds
+from edgeward.train.search.folds import CrossValidation, cross_validate
 
 
 @pytest.fixture

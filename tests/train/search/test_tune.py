@@ -17,22 +17,22 @@ import numpy as np
 import pytest
 from support import SUBSET, RunPython
 
-from runtime.errors import InvalidDataError, MissingExtraError, TrainingError, UsageError
-from runtime.samples import Samples
-from train.console import Console
-from train.datasets.dataset import Dataset
-from train.loop.session import Session
-from train.options import Options
-from train.pipeline import train
-from train.recipe import Hyperparameters, Recipe, override
-from train.recipes import NAMES, load_recipe
-from train.run import Run
-from train.search import study as study_module
-from train.search.load_once import LoadOnce
-from train.search.result import Tuned, command_line
-from train.search.space import check_search, contains, read_space
-from train.search.study import COMPLETE, FAILED, PRUNED, Study, Trial
-from train.search.tune import tune
+from edgeward.runtime.errors import InvalidDataError, MissingExtraError, TrainingError, UsageError
+from edgeward.runtime.samples import Samples
+from edgeward.train.console import Console
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.session import Session
+from edgeward.train.options import Options
+from edgeward.train.pipeline import train
+from edgeward.train.recipe import Hyperparameters, Recipe, override
+from edgeward.train.recipes import NAMES, load_recipe
+from edgeward.train.run import Run
+from edgeward.train.search import study as study_module
+from edgeward.train.search.load_once import LoadOnce
+from edgeward.train.search.result import Tuned, command_line
+from edgeward.train.search.space import check_search, contains, read_space
+from edgeward.train.search.study import COMPLETE, FAILED, PRUNED, Study, Trial
+from edgeward.train.search.tune import tune
 
 MLP = load_recipe("mnist_mlp")
 SPACE = {"learning_rate": ("log", 5e-4, 1e-2), "units": ("int", 8, 32), "shift": ("choice", 0, 1)}
@@ -57,7 +57,7 @@ def few(digits: Dataset) -> Dataset:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data checks look at all splits, and learn nothing from them."""
-    monkeypatch.setattr("train.pipeline.check_dataset", lambda *arguments: None)
+    monkeypatch.setattr("edgeward.train.pipeline.check_dataset", lambda *arguments: None)
 
 
 def recipe_of(dataset: Dataset, **changes: Any) -> Recipe:
@@ -447,7 +447,7 @@ def test_a_study_of_another_process_and_a_damaged_one_are_refused(tmp_path: Path
 _ADD = """
 import sys
 from pathlib import Path
-from train.search.study import Study, Trial
+from edgeward.train.search.study import Study, Trial
 space = {"units": ("int", 1, 10**9)}
 with Study(Path(sys.argv[1]), True) as study:
     study.begin({}, True)
@@ -488,7 +488,7 @@ def test_a_study_survives_kills_while_it_is_written(
 
 _KILL = """
 import os, signal, sys
-from train.loop import session
+from edgeward.train.loop import session
 measure = session.Session._measure
 trials = []
 def measure_and_die(self, model):
@@ -497,7 +497,7 @@ def measure_and_die(self, model):
         os.kill(os.getpid(), signal.{signal})
     return measure(self, model)
 session.Session._measure = measure_and_die
-from train.cli import main
+from edgeward.train.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 TUNE = [
@@ -570,7 +570,7 @@ def test_command_line_of_the_best_values_is_complete_and_quoted() -> None:
 def test_usage_errors_are_told_without_tensorflow(run_python: RunPython, tmp_path: Path) -> None:
     proposals(tmp_path / "runs" / "mnist_mlp" / "study", 2, 0)
     program = (
-        "import json, sys\nfrom train.cli import main\n"
+        "import json, sys\nfrom edgeward.train.cli import main\n"
         "for line in json.loads(sys.argv[1]):\n"
         "    print(main(line), 'tensorflow' in sys.modules, file=sys.stderr)\n"
     )

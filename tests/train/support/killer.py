@@ -19,10 +19,10 @@ from pathlib import Path
 import keras  # noqa: F401
 import tensorflow as tf  # noqa: F401
 
-from train.cli import main
-from train.datasets import mnist
-from train.datasets.dataset import Dataset
-from train.recipes import mnist_cnn
+from edgeward.train.cli import main
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.recipes import mnist_cnn
 
 TRAIN = [
     *("mnist_cnn", "--epochs", "5", "--save-every", "2", "--batch-size", "50"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.recipe import override
-from train.recipes import load_recipe
-from train.run import Run
+from edgeward.train.recipe import override
+from edgeward.train.recipes import load_recipe
+from edgeward.train.run import Run
 
 
 class Silent:
@@ -22,8 +22,8 @@ class Silent:
 
 def train_quietly(name: str, out: Path, data: Path, **changes: object) -> Run:
     """Train a recipe with some hyper-parameters changed; returns the run."""
-    from train.options import Options
-    from train.pipeline import train
+    from edgeward.train.options import Options
+    from edgeward.train.pipeline import train
 
     recipe = load_recipe(name)
     hyper = override(recipe.hyperparameters, changes)

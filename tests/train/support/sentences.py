@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.datasets.texts import LabelledText
+from edgeward.train.datasets.texts import LabelledText
 
 __all__ = ["sentences", "write_folder"]
 

@@ -18,20 +18,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from runtime.errors import InvalidDataError, UsageError
-from train.datasets import mnist
-from train.datasets.dataset import Dataset
-from train.loop.devices import choose_device
-from train.loop.feed import TrainingFeed
-from train.loop.fit import Checkpoint, Epoch, Plan, fit
-from train.loop.learner import SupervisedLearner
-from train.options import Options
-from train.recipe import Setting, override
-from train.recipes.mnist_cnn import RECIPE, MnistCnn
-from train.run import Run
-from train.unfinished.folder import PartialRun
-from train.unfinished.resume import check_resumed_data, reopen
-from train.unfinished.state import STATE, Best, State, load_state, save_state
+from edgeward.runtime.errors import InvalidDataError, UsageError
+from edgeward.train.datasets import mnist
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.loop.devices import choose_device
+from edgeward.train.loop.feed import TrainingFeed
+from edgeward.train.loop.fit import Checkpoint, Epoch, Plan, fit
+from edgeward.train.loop.learner import SupervisedLearner
+from edgeward.train.options import Options
+from edgeward.train.recipe import Setting, override
+from edgeward.train.recipes.mnist_cnn import RECIPE, MnistCnn
+from edgeward.train.run import Run
+from edgeward.train.unfinished.folder import PartialRun
+from edgeward.train.unfinished.resume import check_resumed_data, reopen
+from edgeward.train.unfinished.state import STATE, Best, State, load_state, save_state
 
 SUBSET = ["--data", str(mnist.SUBSET)]
 SPEC = RECIPE.inputs["image"]
@@ -341,14 +341,14 @@ def test_override_takes_back_what_json_made_of_a_value() -> None:
 
 _KILL = """
 import os, signal, sys
-from train.loop import session
+from edgeward.train.loop import session
 save = session.save_state
 def save_and_die(folder, state):
     save(folder, state)
     if (state.epochs, state.steps) == (1, 28):
         os.kill(os.getpid(), signal.SIGKILL)
 session.save_state = save_and_die
-from train.cli import main
+from edgeward.train.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 _SMALL = ["mnist_cnn", *SUBSET, "--set", "filters=2", "--set", "units=8", "--epochs", "2"]
@@ -398,7 +398,7 @@ def test_resume_without_an_unfinished_run_exits_2_without_tensorflow(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     program = (
-        "import sys\nfrom train.cli import main\ncode = main(sys.argv[1:])\n"
+        "import sys\nfrom edgeward.train.cli import main\ncode = main(sys.argv[1:])\n"
         "sys.exit('tensorflow' if 'tensorflow' in sys.modules else code)"
     )
     done = run_python("-c", program, "mnist_cnn", "--resume")

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.arrays import Array
-from runtime.backends import BACKENDS, available_backends, open_backend
-from runtime.bundle import Bundle
-from runtime.errors import EdgewardError, InvalidBundleError, MissingExtraError, UsageError
-from runtime.golden import Expected, Golden
-from runtime.manifest import Artifact, OutputSpec
-from runtime.predictor import Runner
-from runtime.tasks import decide
+from edgeward.runtime.arrays import Array
+from edgeward.runtime.backends import BACKENDS, available_backends, open_backend
+from edgeward.runtime.bundle import Bundle
+from edgeward.runtime.errors import EdgewardError, InvalidBundleError, MissingExtraError, UsageError
+from edgeward.runtime.golden import Expected, Golden
+from edgeward.runtime.manifest import Artifact, OutputSpec
+from edgeward.runtime.predictor import Runner
+from edgeward.runtime.tasks import decide
 
 __all__ = [
     "Check",
