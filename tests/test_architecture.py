@@ -309,6 +309,43 @@ def test_every_room_is_listed_and_says_what_it_is_for() -> None:
         assert ast.get_docstring(ast.parse(SOURCES[f"{room}/__init__.py"])), room
 
 
+OFFERING = [room for room in ROOMS if "lazy_names(" in SOURCES[f"{room}/__init__.py"]]
+
+
+@pytest.mark.parametrize("room", OFFERING)
+def test_a_room_offers_the_same_to_people_and_to_type_checkers(room: str) -> None:
+    tree = ast.parse(SOURCES[f"{room}/__init__.py"])
+    offered = public(SOURCES[f"{room}/__init__.py"])
+    (lazy,) = (ast.literal_eval(n.args[1]) for n in ast.walk(tree) if isinstance(n, ast.Call))
+    typed = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and within(str(node.module), dotted(room))
+        for alias in node.names
+    }
+    assert typed == lazy
+    assert sorted(offered) == sorted(lazy)
+    for name, home in lazy.items():
+        file = f"{home.removeprefix('edgeward.').replace('.', '/')}.py"
+        assert name in public(SOURCES[file]), f"{home} has no {name}"
+        # Its module would take the place of the name as soon as anybody imports it.
+        assert home.rpartition(".")[2] != name
+
+
+def dotted(room: str) -> str:
+    return f"{NAME}.{room.replace('/', '.')}"
+
+
+def public(text: str) -> list[str]:
+    (names,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+        if ast.unparse(node.targets[0]) == "__all__"
+    )
+    return list(names)
+
+
 def test_the_script_prints_the_graph() -> None:
     command = [sys.executable, REPOSITORY / "scripts" / "import_graph.py"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
