@@ -22,9 +22,10 @@ from edgeward.convert.bundle.write import (
     write_bundle,
     write_refusal,
 )
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.report.report import ConversionReport
 from edgeward.convert.source.open import open_source
-from edgeward.convert.variants import FORMATS, INT8, plan
+from edgeward.convert.variants import INT8, plan
 from edgeward.convert.worker.conversion import convert_all, default_memory
 from edgeward.convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
 from edgeward.runtime.errors import MissingExtraError, TargetError, UsageError
@@ -39,7 +40,7 @@ def convert(
     source: Path | str | None = None,
     *,
     variants: Sequence[str] = (INT8.id,),
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = tuple(FORMATS),
     out: Path | str = "bundles",
     runs: Path | str = "runs",
     everything: bool = False,

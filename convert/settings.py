@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeward.convert.variants import INT8, INT8_FLOATIO, INT8_MIXED, Variant
+from edgeward.convert.variants import INT8_MIXED, ArtifactId
 from edgeward.runtime.errors import TargetError, UsageError
 
 __all__ = [
@@ -80,18 +80,18 @@ class Settings:
 DEFAULT = Settings()
 
 
-def check_settings(settings: Settings, format_: str, variant: Variant) -> None:
+def check_settings(settings: Settings, artifact: ArtifactId) -> None:
     """Refuse settings that the artifact would not heed.
 
     Args:
         settings: The settings.
-        format_: ``tflite`` or ``onnx``.
-        variant: How to quantise.
+        artifact: What is to be made with them.
 
     Raises:
         TargetError: The variant cannot have them.
     """
-    what = f"{format_}-{variant.id} cannot have these settings."
+    variant = artifact.variant
+    what = f"{artifact} cannot have these settings."
     if bool(settings.float_layers) != (variant is INT8_MIXED):
         raise TargetError(
             what,
@@ -103,7 +103,7 @@ def check_settings(settings: Settings, format_: str, variant: Variant) -> None:
             what, received=settings.describe(), expected="the default: it is not calibrated"
         )
     # TensorFlow quantises to int16 in one step with calibrating, which knows the extremes only.
-    if settings.method != DEFAULT.method and variant not in (INT8, INT8_FLOATIO, INT8_MIXED):
+    if settings.method != DEFAULT.method and variant.activations == "int16":
         raise TargetError(what, received=settings.method, expected=DEFAULT.method)
 
 

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.convert.formats import FORMATS, Format
 from edgeward.runtime.errors import TargetError, UsageError
 
 __all__ = [
     "DYNAMIC",
     "FLOAT16",
     "FLOAT32",
-    "FORMATS",
     "INT8",
     "INT8_FLOATIO",
     "INT8_MIXED",
     "INT16X8",
     "OFFERED",
     "VARIANTS",
+    "ArtifactId",
     "Variant",
-    "artifact_file",
+    "artifact_ids",
     "plan",
-    "twin_of",
-    "variant_of",
+    "rank",
+    "with_float_edges",
 ]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to quantise.
+    """One way to quantise. What makes and checks files reads these attributes, never the id.
 
     Attributes:
         id: What comes after the format in artifact ids.
@@ -37,7 +37,6 @@ class Variant:
         activations: dtype of the activations.
         edges: dtype of inputs and outputs in TFLite; integer ids stay int32 throughout.
         calibrated: Whether it needs calibration samples.
-        formats: Formats that have it.
         trade_off: What is won and what it costs.
     """
 
@@ -46,51 +45,47 @@ class Variant:
     activations: str
     edges: str
     calibrated: bool
-    formats: tuple[str, ...]
     trade_off: str
 
 
-FORMATS = ("tflite", "onnx")
-
-
 FLOAT32 = Variant(
-    *("fp32", "float32", "float32", "float32", False, FORMATS),
+    *("fp32", "float32", "float32", "float32", False),
     "the reference; four times the size of int8",
 )
 
 
 FLOAT16 = Variant(
-    *("fp16", "float16", "float32", "float32", False, FORMATS),
+    *("fp16", "float16", "float32", "float32", False),
     "half the size; for GPU delegates; CPUs compute in float32",
 )
 
 
 DYNAMIC = Variant(
-    *("dynamic", "int8", "float32", "float32", False, FORMATS),
+    *("dynamic", "int8", "float32", "float32", False),
     "no calibration data; activations are quantised as they come",
 )
 
 
 INT8 = Variant(
-    *("int8", "int8", "int8", "int8", True, FORMATS),
+    *("int8", "int8", "int8", "int8", True),
     "smallest and fastest on CPUs, NPUs and microcontrollers",
 )
 
 
 INT8_FLOATIO = Variant(
-    *("int8-floatio", "int8", "int8", "float32", True, ("tflite",)),
+    *("int8-floatio", "int8", "int8", "float32", True),
     "int8 inside, float32 at its edges; for browsers",
 )
 
 
 INT8_MIXED = Variant(
-    *("int8-mixed", "int8, or float32", "int8, or float32", "float32", True, ("tflite",)),
+    *("int8-mixed", "int8, or float32", "int8, or float32", "float32", True),
     "int8 but for the layers that cost accuracy; float32 at its edges; what repair falls back to",
 )
 
 
 INT16X8 = Variant(
-    *("int16x8", "int8", "int16", "int16", True, ("tflite",)),
+    *("int16x8", "int8", "int16", "int16", True),
     "when int8 activations cost accuracy; slow on most CPUs",
 )
 
@@ -108,9 +103,104 @@ OFFERED = (FLOAT32.id, FLOAT16.id, DYNAMIC.id, INT8.id, INT16X8.id)
 _BY_ID = {**VARIANTS, INT8_MIXED.id: INT8_MIXED}
 
 
-def variant_of(artifact_id: str) -> Variant:
-    """Return the variant of an artifact id such as ``tflite-int8-floatio``."""
-    return _BY_ID[artifact_id.partition("-")[2]]
+@dataclass(frozen=True)
+class ArtifactId:
+    """What an artifact is; its id, ``str()`` of it, is what files and reports hold.
+
+    Attributes:
+        format: Its format.
+        variant: How it is quantised.
+
+    >>> artifact = ArtifactId.parse("tflite-int8-floatio")
+    >>> artifact.format.name, artifact.variant.id, artifact.file, str(artifact.twin)
+    ('tflite', 'int8-floatio', 'tflite-int8-floatio.tflite', 'tflite-fp32')
+    """
+
+    format: Format
+    variant: Variant
+
+    def __post_init__(self) -> None:
+        if not self.format.has(self.variant.id):
+            raise UsageError(
+                f"{self.format.name} has no {self.variant.id}.",
+                received=str(self),
+                expected=", ".join(v for v in _BY_ID if self.format.has(v)),
+            )
+
+    def __str__(self) -> str:
+        return _id(self.format.name, self.variant.id)
+
+    @classmethod
+    def parse(cls, text: str) -> ArtifactId:
+        """Read an id.
+
+        Raises:
+            UsageError: There is no such format or variant, or the format does not have it.
+        """
+        format_, _, variant = text.partition("-")
+        if format_ not in FORMATS or variant not in _BY_ID:
+            raise UsageError(
+                "There is no such artifact.",
+                received=text,
+                expected=", ".join(map(str, artifact_ids())),
+            )
+        return cls(FORMATS[format_], _BY_ID[variant])
+
+    @property
+    def file(self) -> str:
+        """The file name, in the work folder and in the bundle."""
+        return f"{self}.{self.format.suffix}"
+
+    @property
+    def twin(self) -> ArtifactId:
+        """The float32 artifact that this one is compared with."""
+        return ArtifactId(self.format, FLOAT32)
+
+
+def _id(format_: str, variant: str) -> str:
+    return f"{format_}-{variant}"
+
+
+def artifact_ids() -> list[ArtifactId]:
+    """Return every artifact that there can be: the formats in their order, each with its variants.
+
+    The mixed variant is among them, which repair alone makes.
+    """
+    return [
+        ArtifactId(format_, variant)
+        for format_ in FORMATS.values()
+        for variant in _BY_ID.values()
+        if format_.has(variant.id)
+    ]
+
+
+def rank(artifact_id: str) -> int:
+    """Return the place of an artifact in the order in which all are made and measured.
+
+    The float32 twin of a format comes first: the others are compared with it.
+
+    Raises:
+        UsageError: There is no such artifact.
+    """
+    return artifact_ids().index(ArtifactId.parse(artifact_id))
+
+
+def with_float_edges(artifact_id: str) -> str:
+    """Return the artifact that computes the same on float inputs and outputs; itself without one.
+
+    Raises:
+        UsageError: There is no such artifact.
+
+    >>> with_float_edges("tflite-int8"), with_float_edges("onnx-int8")
+    ('tflite-int8-floatio', 'onnx-int8')
+    """
+    artifact = ArtifactId.parse(artifact_id)
+    wanted = replace(artifact.variant, id="", trade_off="", edges="float32")
+    for variant in VARIANTS.values():
+        same = replace(variant, id="", trade_off="") == wanted
+        if same and artifact.format.has(variant.id):
+            return str(ArtifactId(artifact.format, variant))
+    return artifact_id
 
 
 def plan(
@@ -132,10 +222,10 @@ def plan(
         TargetError: None of the formats has a variant that was asked for.
     """
     asked = tuple(VARIANTS) if everything else tuple(variants)
-    known_variants = VARIANTS if everything else OFFERED
+    known_variants = tuple(VARIANTS) if everything else OFFERED
     for what, given, known in (
         ("variant", asked, known_variants),
-        ("format", formats, FORMATS),
+        ("format", formats, tuple(FORMATS)),
     ):
         unknown = [name for name in given if name not in known]
         if unknown or not given:
@@ -144,37 +234,31 @@ def plan(
     wanted = [v for v in VARIANTS.values() if v.id in (FLOAT32.id, *asked)]
     ids: list[str] = []
     missing: dict[str, str] = {}
-    for format_ in FORMATS:
-        if format_ not in formats:
+    for format_ in FORMATS.values():
+        if format_.name not in formats:
             continue
         for variant in wanted:
-            artifact_id = f"{format_}-{variant.id}"
-            if format_ in variant.formats and artifact_id in ARTIFACT_VARIANTS:
+            artifact_id = _id(format_.name, variant.id)
+            if format_.has(variant.id):
                 ids.append(artifact_id)
             else:
                 missing[artifact_id] = (
-                    f"{format_} has no {variant.id}: {variant.activations} activations with "
+                    f"{format_.name} has no {variant.id}: {variant.activations} activations with "
                     f"{variant.weights} weights and {variant.edges} edges exist in "
-                    f"{', '.join(variant.formats)} only"
+                    f"{', '.join(_formats_of(variant))} only"
                 )
     for variant in wanted:
-        if not any(f"{format_}-{variant.id}" in ids for format_ in formats):
+        if not any(_id(format_, variant.id) in ids for format_ in formats):
             if everything:
                 continue
             raise TargetError(
                 f"No format asked for has the variant {variant.id}.",
                 received=", ".join(formats),
-                expected=", ".join(variant.formats),
-                fix=f"--format {variant.formats[0]}",
+                expected=", ".join(_formats_of(variant)),
+                fix=f"--format {_formats_of(variant)[0]}",
             )
     return ids, missing
 
 
-def artifact_file(artifact_id: str) -> str:
-    """Return the file name of an artifact, in the work folder and in the bundle."""
-    return f"{artifact_id}.{artifact_id.partition('-')[0]}"
-
-
-def twin_of(artifact_id: str) -> str:
-    """Return the id of the float32 artifact that an artifact is compared with."""
-    return f"{artifact_id.partition('-')[0]}-fp32"
+def _formats_of(variant: Variant) -> list[str]:
+    return [format_.name for format_ in FORMATS.values() if format_.has(variant.id)]

@@ -12,10 +12,9 @@ from typing import Any
 
 from edgeward.convert.drift.metrics import OutputDrift
 from edgeward.convert.report.words import show
-from edgeward.convert.variants import FORMATS, VARIANTS
-from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.convert.variants import artifact_ids
 
-IDS = [f"{f}-{v}" for f in FORMATS for v in VARIANTS if f"{f}-{v}" in ARTIFACT_VARIANTS]
+IDS = [str(artifact) for artifact in artifact_ids()]
 
 
 def worst(artifact: dict[str, Any]) -> OutputDrift:

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from edgeward.convert.artifact.onnx import OnnxGraph, read_onnx
-from edgeward.convert.artifact.tflite import (
-    DTYPES,
-    Graph,
-    GraphTensor,
-    op_name,
-    parse,
-    read_graph,
-    text_of,
-)
+from edgeward.convert.variants import INT8_MIXED, ArtifactId
 from edgeward.runtime.artifact import Op, TensorSpec
 from edgeward.runtime.errors import TargetError
 
-__all__ = ["Description", "describe", "island_around", "lint_mixed"]
-
-# Ops whose second input is a weight.
-_WEIGHT_OPS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D"}
-
-# Bytes. The converter leaves constants below 1,024 elements in float32, and so are biases.
-_SMALL = 4 * 1024
+__all__ = ["Description", "describe"]
 
 # Bytes of a float32 file; from here on weights are what it consists of.
 _TELLING_SIZE = 128 * 1024
-
-_INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "bool"}
-
-# Ops that only change how a value is written.
-_BRIDGES = ("QUANTIZE", "DEQUANTIZE")
 
 
 @dataclass(frozen=True)
@@ -71,29 +50,8 @@ def describe(
     Raises:
         TargetError: It is not what its name says; names the tensors or ops.
     """
-    format_, _, variant = artifact_id.partition("-")
-    if format_ == "tflite":
-        graph = read_graph(data)
-        problems = _lint_tflite(graph, variant)
-        if variant == "int8-mixed":
-            problems += lint_mixed(data, float_layers)
-        description = Description(
-            tuple(_edge(tensor) for tensor in graph.inputs),
-            tuple(_edge(tensor) for tensor in graph.outputs),
-            graph.ops,
-            {"tflite": graph.min_runtime} if graph.min_runtime else {},
-            len(graph.tensors),
-        )
-    else:
-        onnx_graph = read_onnx(data)
-        problems = _lint_onnx(onnx_graph, variant)
-        description = Description(
-            onnx_graph.inputs,
-            onnx_graph.outputs,
-            onnx_graph.ops,
-            {"onnxruntime": onnx_graph.min_runtime} if onnx_graph.min_runtime else {},
-            onnx_graph.nodes,
-        )
+    artifact = ArtifactId.parse(artifact_id)
+    description, problems = artifact.format.lint(data, artifact.variant, float_layers)
     if twin_size is not None and len(data) >= twin_size:
         text = f"{len(data)} bytes, not smaller than its float32 twin's {twin_size}"
         if twin_size >= _TELLING_SIZE:
@@ -107,173 +65,8 @@ def describe(
         raise TargetError(
             f"{artifact_id} is not what its name says.",
             received="; ".join(problems),
-            expected=f"a {format_} file that is {variant} throughout"
-            if variant != "int8-mixed"
+            expected=f"a {artifact.format.name} file that is {artifact.variant.id} throughout"
+            if artifact.variant is not INT8_MIXED
             else "int8 but for the layers named in its settings",
         )
     return description
-
-
-def _lint_tflite(graph: Graph, variant: str) -> list[str]:
-    problems = [f"op {name} is no builtin op" for name in graph.custom_ops]
-    weights = [t for t in graph.tensors if t.size and set(t.used_by) & _WEIGHT_OPS]
-    edges = [("input", t) for t in graph.inputs] + [("output", t) for t in graph.outputs]
-    of_edges = {"int8": "int8", "int16x8": "int16"}.get(variant, "float32")
-    problems += [
-        f"{what} {t.name!r} is {t.dtype}, not {of_edges}"
-        for what, t in edges
-        # Ids of tokens are integers already; there is nothing to quantise.
-        if t.dtype != of_edges and not (what == "input" and t.dtype in ("int32", "int64"))
-    ]
-    if variant == "fp32":
-        problems += [
-            f"tensor {t.name!r} is quantised ({t.dtype})" for t in graph.tensors if t.scales
-        ]
-        problems += [f"op {op.name}" for op in graph.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
-        return problems + _other_dtypes(graph, ("float16",))
-    if variant == "fp16":
-        problems += [f"weight {t.name!r} is {t.dtype}" for t in weights if t.dtype == "int8"]
-        halves = [t for t in graph.tensors if t.size and t.dtype == "float16"]
-        return problems + _big_in(graph, "float32") + ([] if halves else ["no weight is float16"])
-    big = [t for t in weights if t.dtype == "int8"]
-    if variant == "dynamic":
-        ints = [t for t in graph.tensors if t.size and t.dtype == "int8"]
-        problems += [] if ints else ["no weight is int8"]
-        problems += [f"{t.name!r} is int8 without a scale" for t in ints if not t.scales]
-        problems += [
-            f"activation {t.name!r} is int8: its range was fixed by calibration"
-            for t in graph.tensors
-            if not t.size
-            and t.dtype == "int8"
-            and t.scales
-            # Rows that a GATHER takes out of an embedding keep the scale of its weights.
-            and t.scales not in {weight.scales for weight in ints}
-        ]
-        return problems + _big_in(graph, "float32")
-    if weights and not big:
-        problems.append("no weight is int8")
-    problems += [f"{t.name!r} is int8 without a scale" for t in big if not t.scales]
-    if variant == "int8-mixed":
-        return problems
-    own = {t.name for _, t in edges} if variant == "int8-floatio" else set()
-    return problems + [
-        f"float island: tensor {t.name!r} is {t.dtype}"
-        for t in graph.tensors
-        if t.dtype not in _INTEGERS and t.name not in own
-    ]
-
-
-def _big_in(graph: Graph, dtype: str) -> list[str]:
-    """Complain about large constants of a dtype that quantising should have left nowhere."""
-    return [
-        f"weight {t.name!r} is {t.dtype}"
-        for t in graph.tensors
-        if t.dtype == dtype and t.size > _SMALL
-    ]
-
-
-def _other_dtypes(graph: Graph, dtypes: tuple[str, ...]) -> list[str]:
-    return [f"tensor {t.name!r} is {t.dtype}" for t in graph.tensors if t.dtype in dtypes]
-
-
-def _lint_onnx(graph: OnnxGraph, variant: str) -> list[str]:
-    problems = [f"tensor {name!r} is stored outside the file" for name in graph.external]
-    quantising = [op.name for op in graph.ops if op.name in ("QuantizeLinear", "DequantizeLinear")]
-    if variant == "fp32":
-        integers = [op.name for op in graph.ops if "Quantize" in op.name or "Integer" in op.name]
-        problems += [f"constant {name!r} is float16" for name in graph.half_weights]
-        return problems + [f"op {name}" for name in integers]
-    if variant == "fp16":
-        problems += [f"op {name}" for name in quantising]
-        problems += [f"weight {name!r} is float32" for name in graph.float_weights]
-        return problems + ([] if graph.half_weights else ["no weight is float16"])
-    if variant == "dynamic":
-        return problems + _lint_dynamic(graph)
-    if len(quantising) != 2:
-        problems.append("no QuantizeLinear and DequantizeLinear pairs")
-    problems += [f"weight {name!r} is float32" for name in graph.float_weights]
-    problems += [f"node {name!r} computes on float activations" for name in graph.float_activations]
-    return problems
-
-
-def _lint_dynamic(graph: OnnxGraph) -> list[str]:
-    ops = {op.name for op in graph.ops}
-    if not ops & {"DynamicQuantizeLSTM", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"}:
-        return ["no op computes on int8 weights"]
-    return [f"weight {name!r} is float32" for name in graph.float_weights]
-
-
-def _edge(tensor: GraphTensor) -> TensorSpec:
-    quantised = len(tensor.scales) == 1
-    return TensorSpec(
-        tensor.name,
-        tensor.name,
-        tensor.shape,
-        tensor.dtype,
-        tensor.scales[0] if quantised else None,
-        tensor.zero_points[0] if quantised else None,
-    )
-
-
-def island_around(data: bytes, name: str) -> tuple[str, ...]:
-    """Return the ops that must stay float for one activation to stay float.
-
-    One op alone gains little: what it reads and what it writes is still rounded to int8 for its
-    neighbours. The op that writes the activation and all that read it make an island inside of
-    which it is never rounded.
-
-    Args:
-        data: The float32 TFLite artifact.
-        name: An activation of it, also an input or output of the model.
-
-    Returns:
-        Names of the tensors that those ops write, for ``Settings.float_layers``; empty where
-        no op writes or reads an activation of this name.
-    """
-    return tuple(
-        written
-        for _, read, writes in _ops(parse(data))
-        for written in writes
-        if name in (*read, *writes)
-    )
-
-
-def lint_mixed(data: bytes, float_layers: Sequence[str]) -> list[str]:
-    """Return what is wrong with the mixture of an ``int8-mixed`` file; empty where nothing is.
-
-    Args:
-        data: A TFLite file.
-        float_layers: Names of the tensors whose ops were to stay float; where there are some, no
-            other op may be. Without any it is unchecked which they are.
-    """
-    model = parse(data)
-    dtypes = {
-        text_of(tensor.name): DTYPES[tensor.type]
-        for graph in model.subgraphs
-        for tensor in graph.tensors
-    }
-    written = {name for kind, _, writes in _ops(model) for name in writes if kind not in _BRIDGES}
-    floats = {name for name in written if dtypes[name].startswith("float")}
-    problems = []
-    if not any(dtypes[name] == "int8" for name in written):
-        problems.append("no op computes in int8")
-    if not floats:
-        problems.append("no op computes in float: it is plain int8-floatio")
-    if float_layers:
-        missing = [name for name in float_layers if name not in floats]
-        islands = sorted(floats.difference(float_layers))
-        problems += [f"no float op writes {name!r}, which was to stay float" for name in missing]
-        problems += [f"float island: {name!r}, which was not to stay float" for name in islands]
-    return problems
-
-
-def _ops(model: Any) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield name, tensors read and tensors written of each op."""
-    for graph in model.subgraphs:
-        names = [text_of(tensor.name) for tensor in graph.tensors]
-        for operator in graph.operators:
-            yield (
-                op_name(model.operatorCodes[operator.opcodeIndex]),
-                [names[index] for index in operator.inputs if index >= 0],
-                [names[index] for index in operator.outputs],
-            )

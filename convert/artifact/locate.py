@@ -14,10 +14,20 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, Node, read_nodes
+from edgeward.convert.artifact.tflite import Node, read_nodes
+from edgeward.convert.formats import FORMATS, Format, format_of
 from edgeward.runtime.errors import InvalidModelError
 
-__all__ = ["CUSTOM", "ONNX", "ONNX_IR", "TFLITE", "LocatedOp", "locate_ops"]
+__all__ = [
+    "CUSTOM",
+    "ONNX",
+    "ONNX_IR",
+    "TFLITE",
+    "LocatedOp",
+    "locate_onnx",
+    "locate_ops",
+    "locate_tflite",
+]
 
 TFLITE, CUSTOM, ONNX, ONNX_IR = "tflite", "tflite-custom", "ai.onnx", "onnx-ir"
 
@@ -45,7 +55,8 @@ class LocatedOp:
         version: Its version; in ONNX the version of its opset, for ``IR`` that of the format.
         subgraph: Number of the subgraph (TFLite; loops have their own), 0 in ONNX.
         layer: Layer path, e.g. ``dense_1`` or ``encoder/query``; else the name of its output.
-        domain: ``tflite``, ``tflite-custom``, ``onnx-ir``, or the ONNX domain (``ai.onnx``).
+        domain: The ONNX domain (``ai.onnx``), or else a format's name, with more behind a dash
+            where there are several: ``tflite``, ``tflite-custom``, ``onnx-ir``.
         traits: What some runtimes refuse whatever the version, see ``targets.remedies.DEMANDS``:
             ``dynamic`` (a dimension of a tensor is open), ``float16`` (reads a float16 tensor),
             ``hybrid`` (int8 weights on float activations), ``int-edge`` (reads an input or
@@ -58,6 +69,17 @@ class LocatedOp:
     layer: str
     domain: str
     traits: tuple[str, ...] = ()
+
+    @property
+    def format(self) -> Format:
+        """The format of the file: every domain that is not named after another one is ONNX's.
+
+        >>> LocatedOp("FlexErf", 1, 0, "erf", CUSTOM).format.name
+        'tflite'
+        >>> LocatedOp("Gelu", 1, 0, "gelu", "com.microsoft").format.name
+        'onnx'
+        """
+        return FORMATS.get(self.domain.partition("-")[0], FORMATS["onnx"])
 
 
 def locate_ops(data: bytes, layers: Collection[str] = ()) -> tuple[LocatedOp, ...]:
@@ -74,11 +96,11 @@ def locate_ops(data: bytes, layers: Collection[str] = ()) -> tuple[LocatedOp, ..
     >>> [(op.op, op.version, op.layer) for op in locate_ops(data)]       # doctest: +SKIP
     [('CONV_2D', 3, 'conv2d'), ('RESHAPE', 1, 'flatten'), ('FULLY_CONNECTED', 4, 'dense')]
     """
-    known = frozenset(layers)
-    return _tflite(data, known) if data[4:8] == FILE_IDENTIFIER else _onnx(data, known)
+    return format_of(data).locate(data, frozenset(layers))
 
 
-def _tflite(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
+def locate_tflite(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
+    """Locate every op of a TFLite file, see ``locate_ops``."""
     made: dict[tuple[int, int], str] = {}
     found: list[LocatedOp] = []
     for node in read_nodes(data):
@@ -117,7 +139,8 @@ def _traits(node: Node) -> tuple[str, ...]:
     return tuple(name for name, has in traits.items() if has)
 
 
-def _onnx(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
+def locate_onnx(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
+    """Locate every op of an ONNX file, see ``locate_ops``."""
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's classes differ between versions

@@ -18,7 +18,7 @@ import edgeward
 from edgeward.convert.settings import DEFAULT, Settings, Switches
 from edgeward.convert.source.files import bundle_name, hash_model, model_kind, read_specs
 from edgeward.convert.source.source import Source
-from edgeward.convert.variants import variant_of
+from edgeward.convert.variants import ArtifactId
 from edgeward.runtime.errors import EdgewardError
 from edgeward.runtime.files import sha256_bytes, sha256_file
 from edgeward.runtime.samples import Samples
@@ -89,7 +89,7 @@ def artifact_key(
         calibration: The samples to calibrate with.
         settings: How it is quantised.
     """
-    calibrated = variant_of(artifact_id).calibrated
+    calibrated = ArtifactId.parse(artifact_id).variant.calibrated
     return _digest(
         {
             "artifact": artifact_id,

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgeward.convert.bundle.write import REPORTS, refusal_of, remove_refusal
 from edgeward.convert.report.report import ConversionReport
-from edgeward.convert.variants import FORMATS, VARIANTS, artifact_file
+from edgeward.convert.variants import ArtifactId, rank
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.bundle import SUMS, Bundle
 from edgeward.runtime.errors import InvalidBundleError, InvalidInputError
@@ -115,16 +115,9 @@ class TakenOver:
     def add_to(self, conversion: Conversion) -> Conversion:
         """Return everything that is there now, in the order in which it is always measured."""
         made = {**self.made, **conversion.made}
-        conversion.made = {name: made[name] for name in sorted(made, key=_rank)}
+        conversion.made = {name: made[name] for name in sorted(made, key=rank)}
         conversion.notes = list(dict.fromkeys([*self.notes, *conversion.notes]))
         return conversion
-
-
-def _rank(artifact_id: str) -> tuple[int, int]:
-    # The float32 twin first: the others are compared with it.
-    format_, _, variant = artifact_id.partition("-")
-    names = list(VARIANTS)
-    return FORMATS.index(format_), names.index(variant) if variant in names else len(names)
 
 
 def take_over(
@@ -155,7 +148,7 @@ def take_over(
                 data = shelf.artifact(name, key_of(name))
                 if data is None or wanted in taken.asked:
                     continue
-                (folder / artifact_file(name)).write_bytes(data)
+                (folder / ArtifactId.parse(name).file).write_bytes(data)
                 taken.made[name] = kept[name].stateful
                 taken.asked.add(wanted)
                 taken.notes += [kept[name].instead[wanted]] if name != wanted else []
@@ -253,7 +246,7 @@ class Shelf:
     def artifact(self, artifact_id: str, key: str) -> bytes | None:
         """Return the file of an artifact that depends on the same as what is asked for."""
         kept = self.record.artifacts.get(artifact_id)
-        data = self.files.get(artifact_file(artifact_id))
+        data = self.files.get(ArtifactId.parse(artifact_id).file)
         if kept is None or data is None or kept.key != key:
             return None
         return data if sha256_bytes(data) == kept.sha256 else None

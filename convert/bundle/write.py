@@ -12,8 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgeward.convert.variants import artifact_file
-from edgeward.runtime.artifact import ARTIFACT_VARIANTS
+from edgeward.convert.variants import artifact_ids
 from edgeward.runtime.bundle import SUMS, Bundle
 from edgeward.runtime.errors import EdgewardError, UsageError
 from edgeward.runtime.files import fsync_tree, render_sums, sha256_bytes, write_atomic
@@ -114,7 +113,7 @@ def write_refusal(folder: Path, files: Mapping[str, bytes]) -> None:
 def remove_refusal(folder: Path) -> None:
     """Delete what an earlier refusal left, and nothing that is not of this project."""
     if folder.is_dir() and not folder.is_symlink():
-        for name in (SUMS, *REPORTS, *map(artifact_file, ARTIFACT_VARIANTS)):
+        for name in (SUMS, *REPORTS, *(one.file for one in artifact_ids())):
             (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

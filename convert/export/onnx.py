@@ -23,20 +23,47 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgeward.convert.export.histogram import Histogram
+from edgeward.convert.export.models import Maker, Models
 from edgeward.convert.export.onnx_graph import canonicalise, expand_erfc, lean, renumber
 from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.settings import DEFAULT, Settings
-from edgeward.convert.variants import DYNAMIC, FLOAT16, FLOAT32, Variant
+from edgeward.convert.variants import DYNAMIC, Variant
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import TargetError
 
-__all__ = ["OPSET", "float_graph", "to_onnx"]
+__all__ = ["OPSET", "OnnxMaker", "float_graph", "to_onnx"]
 
 # The newest opset that tf2onnx 1.17 writes well; onnxruntime reads it since 1.12.
 OPSET = 17
 
 # Samples in one call where the values of every activation are read.
 _BATCH = 16
+
+
+class OnnxMaker(Maker):
+    """Makes the ONNX artifacts of a model."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(models)
+        # Whether channels are equalised -> the float graph.
+        self._protos: dict[bool, Any] = {}
+
+    def nearest(self, variant: Variant) -> tuple[Variant, str]:
+        """Return the variant, but for calibrated ones of recurrent nets; and why."""
+        if not variant.calibrated or not self.models.recurrent:
+            return variant, ""
+        return DYNAMIC, (
+            f"ONNX has no static int8 form of {self.models.recurrent[0]}; its weights are int8, "
+            "its activations are quantised as they come"
+        )
+
+    def make(self, variant: Variant, settings: Settings) -> tuple[bytes, bool]:
+        """Return the file, and that it keeps no state."""
+        equal = settings.equalise
+        if equal not in self._protos:
+            self._protos[equal] = float_graph(self.models.model(equal))
+        samples = self.models.samples(settings)
+        return to_onnx(self._protos[equal], variant, samples, settings), False
 
 
 def float_graph(loaded: LoadedModel) -> Any:
@@ -117,9 +144,9 @@ def to_onnx(
     Raises:
         TargetError: The quantiser cannot express the model.
     """
-    if variant is FLOAT32:
+    if variant.weights == "float32":
         return bytes(proto.SerializeToString())
-    if variant is FLOAT16:
+    if variant.weights == "float16":
         return _halve(proto)
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, quantised = (Path(folder) / f"{n}.onnx" for n in ("a", "b", "c"))
@@ -127,7 +154,7 @@ def to_onnx(
         try:
             # Folds what can be folded before scales are fixed around it.
             quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
-            if variant is DYNAMIC:
+            if not variant.calibrated:
                 quantize_dynamic(str(prepared), str(quantised), weight_type=QuantType.QInt8)
             else:
                 quantize_static(

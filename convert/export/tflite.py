@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,61 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
-from edgeward.convert.export.fused_lstm import save_fused
+from edgeward.convert.export.fused_lstm import can_fuse, save_fused
+from edgeward.convert.export.models import Maker, Models
+from edgeward.convert.export.tflite_graph import freeze, quantisable
 from edgeward.convert.export.tflite_quantiser import quantise_with
-from edgeward.convert.model.loaded import LoadedModel
+from edgeward.convert.model.loaded import LoadedModel, unrolled
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
-from edgeward.convert.variants import DYNAMIC, FLOAT16, FLOAT32, INT16X8, Variant
+from edgeward.convert.variants import Variant
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import TargetError
 
-__all__ = ["canonicalise", "to_tflite", "to_tflite_fused"]
+__all__ = ["TfliteMaker", "canonicalise", "to_tflite", "to_tflite_fused"]
+
+
+class TfliteMaker(Maker):
+    """Makes the TFLite artifacts of a model."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(models)
+        # Whether loops are unrolled and channels equalised -> model and frozen function.
+        self._forms: dict[tuple[bool, bool], tuple[LoadedModel, Any]] = {}
+
+    def make(self, variant: Variant, settings: Settings) -> tuple[bytes, bool]:
+        """Return the file, and whether it keeps state between invocations."""
+        loaded, switches = self.models.loaded, self.models.switches
+        wide = variant.activations == "int16"
+        integers = [spec.name for spec in loaded.signature(1) if spec.dtype.is_integer]
+        if wide and integers:
+            # "Empty min/max for tensor": it wants a range of what has none.
+            raise TargetError(
+                f"TFLite cannot hold this model as {variant.id}.",
+                received=f"integer input {integers[0]!r}",
+                expected="float inputs: the converter of TensorFlow 2.21 has no 16x8 form of ids",
+                fix="int8 or dynamic",
+            )
+        if loaded.loops and variant.calibrated:
+            raise TargetError(
+                f"TFLite cannot hold this model as {variant.id}.",
+                received="a SavedModel with a loop",
+                expected="the Keras file, whose recurrent layers can be unrolled",
+                fix="convert model.keras instead of the SavedModel",
+            )
+        # The calibrator dies of the WHILE loop of a recurrent layer (segmentation fault).
+        loop = bool(self.models.recurrent) and variant.calibrated
+        model = self.models.model(settings.equalise)
+        samples = self.models.samples(settings)
+        # The fused op has no kernel with int16 activations.
+        if loop and not wide and can_fuse(model):
+            folder = Path(tempfile.mkdtemp(prefix=f"fused-{variant.id}-", dir=self.models.folder))
+            return to_tflite_fused(model, folder, variant, samples, switches, settings), True
+        key = (loop, settings.equalise)
+        if key not in self._forms:
+            form = unrolled(model) if loop else model
+            self._forms[key] = (form, quantisable(freeze(form), slices=loop))
+        form, frozen = self._forms[key]
+        return to_tflite(form, frozen, variant, samples, switches, settings), False
 
 
 def to_tflite(
@@ -128,12 +175,12 @@ def _configure(
     sets = tf.lite.OpsSet
     target = converter.target_spec
     target.supported_ops = [sets.TFLITE_BUILTINS]
-    if variant is FLOAT32:
+    if variant.weights == "float32":
         return
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant is FLOAT16:
+    if variant.weights == "float16":
         target.supported_types = [tf.float16]
-    if variant is DYNAMIC:
+    elif not variant.calibrated:
         # Private; the public way to FULLY_CONNECTED below version 12 (tensorflow#80736).
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             switches.per_tensor_dense
@@ -148,7 +195,7 @@ def _configure(
     converter.representative_dataset = representative_dataset
     target.supported_ops = [
         sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        if variant is INT16X8
+        if variant.activations == "int16"
         else sets.TFLITE_BUILTINS_INT8
     ]
     if variant.edges != "float32":

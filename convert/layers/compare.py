@@ -17,6 +17,7 @@ from edgeward.convert.layers.probe import Probe, Value
 from edgeward.convert.layers.report import LayerDrift, LayerReport
 from edgeward.convert.layers.tally import Tally, WeightError, weight_errors
 from edgeward.convert.source.source import Source
+from edgeward.convert.variants import ArtifactId, artifact_ids
 from edgeward.convert.worker.isolate import isolated
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import EdgewardError
@@ -25,10 +26,10 @@ from edgeward.runtime.preprocessing import preprocess_batch
 __all__ = ["COMPARABLE", "compare_layers", "layer_drift"]
 
 # Artifacts whose activations are quantised, and which the comparison understands.
-COMPARABLE = (
-    *("tflite-int8", "tflite-int8-floatio", "tflite-int8-mixed", "tflite-int16x8"),
-    "onnx-int8",
-)
+COMPARABLE = tuple(
+    str(artifact) for artifact in artifact_ids()
+    if artifact.variant.calibrated and artifact.format.probes
+)  # fmt: skip
 
 # Values to look at: 48 samples of a small model, 4 of a large one.
 _VALUES = 20_000_000
@@ -72,7 +73,8 @@ def layer_drift(
     >>> report.layers[0].layer, round(report.layers[0].own_sqnr, 1)          # doctest: +SKIP
     ('digit', 36.8)
     """
-    artifact, reference = _probe(artifact_id, data), _probe(artifact_id, twin)
+    probe = ArtifactId.parse(artifact_id).format.probe
+    artifact, reference = probe(data), probe(twin)
     first = _sample(feeds, 0)
     mine, theirs = artifact.run(first), reference.run(first)
     names = [
@@ -106,17 +108,6 @@ def layer_drift(
         tensors=len(computed),
         samples=count,
     )
-
-
-def _probe(artifact_id: str, data: bytes) -> Probe:
-    # Here, because a report is read without the interpreters, which take long to import.
-    if artifact_id.startswith("tflite"):
-        from edgeward.convert.layers.tflite_probe import TfliteProbe
-
-        return TfliteProbe(data)
-    from edgeward.convert.layers.onnx_probe import OnnxProbe
-
-    return OnnxProbe(data)
 
 
 def _sample(feeds: Mapping[str, Array], i: int) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from edgeward.convert.layers.compare import compare_layers
 from edgeward.convert.measure.measure import Measured, describe_artifact, measure
 from edgeward.convert.source.source import Source
 from edgeward.convert.targets.target import Target, min_runtimes
-from edgeward.convert.variants import artifact_file, twin_of
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.convert.worker.isolate import isolated
 from edgeward.runtime.arrays import Floats
@@ -68,7 +68,8 @@ def measure_all(
     found: list[Measured] = []
     for artifact_id, stateful in conversion.made.items():
         progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
-        twin = next((m.artifact.size for m in found if m.artifact.id == twin_of(artifact_id)), None)
+        twin_id = str(ArtifactId.parse(artifact_id).twin)
+        twin = next((m.artifact.size for m in found if m.artifact.id == twin_id), None)
         try:
             measured, remark = measure_one(artifact_id, stateful, twin, bench)
             found.append(measured)
@@ -106,15 +107,14 @@ def measure_one(
         TargetError: It is not what its name says, does not fit its target, no runtime runs it, or
             one hangs.
     """
-    file = artifact_file(artifact_id)
-    data = (bench.folder / file).read_bytes()
+    known = ArtifactId.parse(artifact_id)
+    data = (bench.folder / known.file).read_bytes()
     description = describe(artifact_id, data, twin, float_layers)
-    target = bench.targets[artifact_id.partition("-")[0]]
+    target = bench.targets[known.format.name]
     target.check(artifact_id, data)
-    known = {**description.min_runtime, **min_runtimes(locate_ops(data))}
-    artifact = describe_artifact(
-        *(artifact_id, file, data, replace(description, min_runtime=known)), stateful=stateful
-    )
+    lowest = {**description.min_runtime, **min_runtimes(locate_ops(data))}
+    description = replace(description, min_runtime=lowest)
+    artifact = describe_artifact(artifact_id, known.file, data, description, stateful=stateful)
     measured = isolated(
         f"measuring {artifact_id}",
         *(measure, artifact, data, description.nodes, bench.source, bench.values),
@@ -122,7 +122,7 @@ def measure_one(
         timeout=bench.timeout,
     )
     target.check_measured(artifact_id, measured.unusable)
-    float_file = bench.folder / artifact_file(twin_of(artifact_id))
+    float_file = bench.folder / known.twin.file
     if float_file.exists():
         layers = compare_layers(artifact_id, data, float_file.read_bytes(), bench.source)
         measured = replace(measured, layers=layers)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.measure.measure import Measured
 from edgeward.convert.measure.records import ParityRow
 from edgeward.convert.source.source import Source
@@ -23,10 +24,7 @@ from edgeward.runtime.samples import Samples
 from edgeward.runtime.self_test import lsb_difference
 from edgeward.runtime.tasks import decide
 
-__all__ = ["KERNELS", "parity"]
-
-# Of each runtime: with its default delegate, without, and the kernels that define the result.
-KERNELS = {"tflite": ("default", "no-delegate", "reference"), "onnx": ("default", "reference")}
+__all__ = ["parity"]
 
 _SAMPLES = 200
 
@@ -55,7 +53,7 @@ def _rows(one: Measured, source: Source, samples: Samples) -> list[ParityRow]:
     first: dict[str, Array] | None = None
     artifact = one.artifact
     for backend in available_backends(artifact.format):
-        for kernels in KERNELS[artifact.format]:
+        for kernels in FORMATS[artifact.format].kernels:
             try:
                 # A kernel that aborts the process is a row, and not the end.
                 runtime, raw = isolated(

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import DEFAULT, METHODS, Settings
-from edgeward.convert.variants import INT8, INT8_FLOATIO, INT16X8
+from edgeward.convert.variants import (
+    DYNAMIC,
+    FLOAT16,
+    INT8,
+    INT8_FLOATIO,
+    INT8_MIXED,
+    INT16X8,
+    ArtifactId,
+    artifact_ids,
+)
 from edgeward.convert.worker.job import Attempt
 
 __all__ = [
@@ -17,8 +27,11 @@ __all__ = [
     "tuning_rung",
 ]
 
-# What loses most first, as a rule.
-_ORDER = ("int8", "int8-floatio", "int8-mixed", "int16x8", "dynamic", "fp16")
+# What loses most first, as a rule. A variant that is not here is neither repaired nor a way out.
+_ORDER = (INT8, INT8_FLOATIO, INT8_MIXED, INT16X8, DYNAMIC, FLOAT16)
+
+# What takes the place of int8, beside the mixed artifact.
+_FALLBACKS = (INT16X8, DYNAMIC, FLOAT16)
 
 
 def repairable_variant(variant: str, *, fallback: bool) -> bool:
@@ -29,7 +42,7 @@ def repairable_variant(variant: str, *, fallback: bool) -> bool:
         fallback: Whether int8 may be left.
     """
     stays = variant in (INT8.id, INT8_FLOATIO.id)
-    return stays or (fallback and variant in (INT16X8.id, "dynamic"))
+    return stays or (fallback and variant in (INT16X8.id, DYNAMIC.id))
 
 
 def calibration_rung(artifact_id: str, used: int, available: int) -> list[Attempt]:
@@ -40,7 +53,7 @@ def calibration_rung(artifact_id: str, used: int, available: int) -> list[Attemp
         used: Calibration samples that it was made with.
         available: Calibration samples that there are.
     """
-    if artifact_id.partition("-")[2] not in (INT8.id, INT8_FLOATIO.id):
+    if ArtifactId.parse(artifact_id).variant not in (INT8, INT8_FLOATIO):
         return []
     # Channels of unlike size share the steps of their tensor; after this they are alike. No other
     # method gains as much where it applies.
@@ -59,7 +72,7 @@ def tuning_rung(artifact_id: str, used: int, best: Settings) -> list[Attempt]:
         used: Calibration samples that it was made with.
         best: The settings that came nearest to the budget so far.
     """
-    if artifact_id.partition("-")[2] not in (INT8.id, INT8_FLOATIO.id):
+    if ArtifactId.parse(artifact_id).variant not in (INT8, INT8_FLOATIO):
         return []
     # A method that suits the model suits the tuned one. An equalised one is tuned as it is, and
     # all attempts are made from one tuning, which is what takes time.
@@ -83,35 +96,42 @@ def fallback_rung(
         islands: What stays in float in the mixed artifact, one tuple of tensors for each try.
         have: Artifacts that are there already.
     """
-    format_ = artifact_id.partition("-")[0]
-    found = [
+    format_ = ArtifactId.parse(artifact_id).format
+    mixed = [one for one in artifact_ids() if one.variant is INT8_MIXED]
+    attempts = [
         _attempt(
-            "tflite-int8-mixed",
+            str(other),
             Settings(samples=used, float_layers=tuple(island)),
-            f"{format_}-mixed",
+            f"{format_.name}-mixed",
             i,
         )
+        for other in mixed
         for i, island in enumerate(islands)
-        if stands_for(artifact_id, "tflite-int8-mixed")
+        if stands_for(artifact_id, str(other))
     ]
-    others = {
-        "tflite-int16x8": Settings(samples=used),
-        "tflite-dynamic": DEFAULT,
-        "tflite-fp16": DEFAULT,
-        "onnx-dynamic": DEFAULT,
-        "onnx-fp16": DEFAULT,
-    }
-    found += [
-        _attempt(one, settings, f"{format_}-fallback", i)
-        for i, (one, settings) in enumerate(others.items())
-        if one not in have and stands_for(artifact_id, one)
+    # Numbered over all formats, and in the order of what loses most.
+    others = [
+        ArtifactId(other, variant)
+        for other in FORMATS.values()
+        for variant in _FALLBACKS
+        if other.has(variant.id)
     ]
-    return found
+    attempts += [
+        _attempt(
+            str(other),
+            Settings(samples=used) if other.variant.calibrated else DEFAULT,
+            f"{format_.name}-fallback",
+            i,
+        )
+        for i, other in enumerate(others)
+        if str(other) not in have and stands_for(artifact_id, str(other))
+    ]
+    return attempts
 
 
 def loss_rank(artifact_id: str) -> int:
     """Return the place of an artifact in the order of what loses most, the worst first."""
-    return _ORDER.index(artifact_id.partition("-")[2])
+    return _ORDER.index(ArtifactId.parse(artifact_id).variant)
 
 
 def stands_for(artifact_id: str, other: str) -> bool:
@@ -123,12 +143,11 @@ def stands_for(artifact_id: str, other: str) -> bool:
         artifact_id: The artifact that failed.
         other: Id of the other one.
     """
-    format_, _, variant = artifact_id.partition("-")
-    other_format, _, other_variant = other.partition("-")
+    lost, found = ArtifactId.parse(artifact_id), ArtifactId.parse(other)
     return (
-        format_ == other_format
-        and other_variant in _ORDER
-        and _ORDER.index(other_variant) > _ORDER.index(variant)
+        lost.format == found.format
+        and found.variant in _ORDER
+        and _ORDER.index(found.variant) > _ORDER.index(lost.variant)
     )
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeward.convert.artifact.lint import island_around
 from edgeward.convert.drift.gate import PairedCounts, upper_bound
 from edgeward.convert.drift.metrics import OutputDrift
 from edgeward.convert.measure.bench import Bench, measure_one
@@ -21,7 +20,7 @@ from edgeward.convert.repair.holdout import Holdout
 from edgeward.convert.repair.ladder import repairable_variant
 from edgeward.convert.repair.step import RepairStep
 from edgeward.convert.settings import DEFAULT, Settings
-from edgeward.convert.variants import artifact_file, twin_of
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
 from edgeward.runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
@@ -103,19 +102,21 @@ class Trials:
 
     def islands(self, measured: Measured) -> list[tuple[str, ...]]:
         """Return what to leave in float: around the worst activation, the worst two, four."""
-        twin = self._shop.bench.folder / artifact_file("tflite-fp32")
+        artifact = ArtifactId.parse(measured.artifact.id)
+        twin = self._shop.bench.folder / artifact.twin.file
         layers = measured.layers
-        if measured.artifact.format != "tflite" or layers is None or not twin.exists():
+        if not artifact.format.islands or layers is None or not twin.exists():
             return []
         data = twin.read_bytes()
-        worst = [island_around(data, one.tensor) for one in layers.layers[: max(_ISLANDS)]]
-        found = []
+        around = artifact.format.island_around
+        worst = [around(data, drift.tensor) for drift in layers.layers[: max(_ISLANDS)]]
+        islands: list[tuple[str, ...]] = []
         for count in _ISLANDS:
             tensors = tuple(dict.fromkeys(name for island in worst[:count] for name in island))
             # One that holds everything is the float32 artifact.
-            if tensors and tensors not in found and len(tensors) < layers.tensors:
-                found.append(tensors)
-        return found
+            if tensors and tensors not in islands and len(tensors) < layers.tensors:
+                islands.append(tensors)
+        return islands
 
     def try_out(
         self, wanted: str, attempt: Attempt, made: Conversion, folder: Path
@@ -140,8 +141,9 @@ class Trials:
         holdout, attempt = self._shop.holdout, one.attempt
         folder = self._shop.bench.folder / f"judged-{attempt.name}"
         folder.mkdir()
-        (folder / artifact_file(attempt.artifact)).write_bytes(one.measured.data)
-        twin = self._shop.bench.folder / artifact_file(twin_of(attempt.artifact))
+        artifact = ArtifactId.parse(attempt.artifact)
+        (folder / artifact.file).write_bytes(one.measured.data)
+        twin = self._shop.bench.folder / artifact.twin.file
         if twin.exists():
             # For the comparison layer by layer.
             shutil.copyfile(twin, folder / twin.name)
@@ -163,7 +165,7 @@ class Trials:
         self.steps.append(RepairStep.failed(wanted, attempt, samples, why))
 
     def _measure(self, attempt: Attempt, stateful: bool, bench: Bench) -> Measured:
-        twin = twin_of(attempt.artifact)
+        twin = str(ArtifactId.parse(attempt.artifact).twin)
         size = next((m.artifact.size for m in self._measured if m.artifact.id == twin), None)
         measured, _ = measure_one(
             attempt.artifact, stateful, size, bench, attempt.settings.float_layers

@@ -13,7 +13,7 @@ from edgeward.convert.layers.report import LayerReport
 from edgeward.convert.measure.records import ParityRow, Reproduction
 from edgeward.convert.repair.step import RepairStep
 from edgeward.convert.report.words import reason
-from edgeward.convert.variants import twin_of
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.errors import RefusedError
 from edgeward.runtime.strict_json import dumps
@@ -213,7 +213,7 @@ def artifact_reports(
     return [
         ArtifactReport.of(
             m,
-            sizes.get(twin_of(m.artifact.id)),
+            sizes.get(str(ArtifactId.parse(m.artifact.id).twin)),
             bundled=m in bundled,
             reason=reason(m, doubts),
             repaired=mended.settings.get(m.artifact.id, ""),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from edgeward.convert.artifact.locate import CUSTOM, ONNX, ONNX_IR, TFLITE, LocatedOp
 
-__all__ = ["FOLDER", "OpTable", "read_tables", "version_key"]
+__all__ = ["FOLDER", "OpTable", "read_tables"]
 
 FOLDER = Path(__file__).parent / "tables"
 
@@ -30,13 +31,15 @@ class OpTable:
     Attributes:
         runtime: Name of the runtime.
         version: Its version.
-        format: ``tflite`` or ``onnx``.
+        format: Name of the format that it runs.
         source: Where the table comes from, in words.
         probed_on: The day it was made.
         versioned: Whether the runtime looks at versions; TensorFlow Lite Micro does not.
         ops: Name -> lowest and highest version: of a TFLite op, of an ONNX domain's opset
             (``ai.onnx``), of ONNX files (``onnx-ir``), of an op of another domain
             (``com.microsoft/Gelu``).
+        whole_minor: Whether the table holds for every release of its first two numbers, as those
+            of onnxruntime do.
     """
 
     runtime: str
@@ -46,6 +49,7 @@ class OpTable:
     probed_on: str
     versioned: bool
     ops: Mapping[str, tuple[int, int]]
+    whole_minor: bool = False
 
     def lacks(self, op: LocatedOp) -> str | None:
         """Return what the runtime has where it cannot hold ``op``: ``v1 to v10``, ``no such op``.
@@ -69,14 +73,6 @@ def _key(op: LocatedOp) -> str:
     return op.domain if op.domain in whole else f"{op.domain}/{op.op}"
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """Return a key that sorts versions: ``2.3`` equals ``2.3.0``, ``2.10`` is above ``2.9``."""
-    numbers = [int(number) for number in re.findall(r"\d+", version, re.ASCII)]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
 @cache
 def read_tables(folder: Path = FOLDER) -> Mapping[str, tuple[OpTable, ...]]:
     """Read all tables: name of the runtime -> its versions, the oldest first.
@@ -89,19 +85,19 @@ def read_tables(folder: Path = FOLDER) -> Mapping[str, tuple[OpTable, ...]]:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format_version"] != FORMAT_VERSION:
             raise ValueError(f"{path.name}: format_version is not {FORMAT_VERSION}")
-        made = _releases(values) if "releases" in values else [_tflite(values)]
+        made = _releases(values) if "releases" in values else [_one_version(values)]
         tables.setdefault(values["runtime"], []).extend(made)
     return {
-        name: tuple(sorted(versions, key=lambda table: version_key(table.version)))
+        name: tuple(sorted(versions, key=lambda table: Version(table.version)))
         for name, versions in tables.items()
     }
 
 
-def _tflite(values: dict[str, Any]) -> OpTable:
+def _one_version(values: dict[str, Any]) -> OpTable:
     return OpTable(
         values["runtime"],
         values["version"],
-        "tflite",
+        values.get("format", "tflite"),
         values["source"],
         values["probed_on"],
         values["versioned"],
@@ -118,14 +114,14 @@ def _releases(values: dict[str, Any]) -> list[OpTable]:
             **{
                 f"com.microsoft/{name}": (1, 1)
                 for name, since in values["com_microsoft"].items()
-                if version_key(since) <= version_key(release)
+                if Version(since) <= Version(release)
             },
         }
 
     return [
         OpTable(
             values["runtime"], release, "onnx", values["source"], values["probed_on"], True,
-            ops(release, limits),
+            ops(release, limits), whole_minor=True,
         )
         for release, limits in values["releases"].items()
     ]  # fmt: skip

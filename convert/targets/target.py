@@ -11,11 +11,15 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from packaging.version import InvalidVersion, Version
+
 from edgeward.convert.artifact.locate import ONNX, TFLITE, LocatedOp, locate_ops
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import Switches
 from edgeward.convert.targets.remedies import DEMANDS, remedy_for
-from edgeward.convert.targets.table import OpTable, read_tables, version_key
-from edgeward.convert.variants import FORMATS, INT8, INT8_FLOATIO
+from edgeward.convert.targets.table import OpTable, read_tables
+from edgeward.convert.variants import ArtifactId, with_float_edges
+from edgeward.runtime.backends import BACKENDS
 from edgeward.runtime.errors import TargetError, UsageError
 
 __all__ = [
@@ -40,10 +44,8 @@ _TRAITS: Mapping[str, tuple[str, ...]] = {
     "tflite-micro": ("float16", "hybrid"),
 }
 
-_DEFAULTS = {"tflite": "tflite-runtime==2.14.0", "onnx": "onnxruntime==1.12"}
-
-# Runtime -> the backend that measures in it (runtime/backends).
-_BACKENDS = {"ai-edge-litert": "litert", "onnxruntime": "onnx", "tflite-runtime": "tflite"}
+# Runtime -> the backend that measures in it.
+_BACKENDS = {distribution: name for name, (distribution, *_) in BACKENDS.items()}
 
 _SPELLING = re.compile(r"([a-z][a-z.-]*)(?:==(\d+(?:\.(?:dev)?\d+)*))?", re.ASCII)
 
@@ -75,10 +77,10 @@ class Target:
     @property
     def note(self) -> str:
         """Which table stands in where the version itself has none; empty otherwise."""
-        asked, known = version_key(self.version), version_key(self.table.version)
-        # Releases of onnxruntime are known by their first two numbers.
-        same = asked[: len(known)] == known if self.format == "onnx" else asked == known
-        if same:
+        asked, known = Version(self.version), Version(self.table.version)
+        if self.table.whole_minor:
+            asked = Version(f"{asked.major}.{asked.minor}")
+        if asked == known:
             return ""
         return f"{self} has no table; checked against {self.table.version}, the newest not newer"
 
@@ -122,7 +124,7 @@ class Target:
             TargetError: The target itself is installed and cannot.
         """
         reason = unusable.get(_BACKENDS.get(self.name, ""))
-        if reason is not None and version_key(self.version) == version_key(
+        if reason is not None and Version(self.version) == Version(
             importlib.metadata.version(self.name)
         ):
             raise TargetError(
@@ -183,14 +185,14 @@ def parse_target(text: str) -> Target:
     if name not in tables:
         raise UsageError("Unknown target.", received=text, expected=_choices(tables.values()))
     known = tables[name]
-    if spelt is None:
+    version = spelt[2] or known[0].version if spelt else ""
+    if not _is_version(version):
         raise UsageError(
             f"The target is not of the form {name}==VERSION.",
             received=text,
             expected=_choices([known]),
         )
-    version = spelt[2] or known[0].version
-    older = [table for table in known if version_key(table.version) <= version_key(version)]
+    older = [table for table in known if Version(table.version) <= Version(version)]
     if not older:
         raise UsageError(
             f"{name} {version} is older than every version that is known.",
@@ -201,6 +203,14 @@ def parse_target(text: str) -> Target:
     return _target(version, older[-1])
 
 
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
 def _choices(tables: Iterable[Sequence[OpTable]]) -> str:
     return ", ".join(f"{table.runtime}=={table.version}" for known in tables for table in known)
 
@@ -208,14 +218,13 @@ def _choices(tables: Iterable[Sequence[OpTable]]) -> str:
 def default_target(format_: str) -> Target:
     """Return the oldest runtime that is supported for a format.
 
-    For ONNX the oldest onnxruntime that reads the opset of ``convert.export.onnx``.
-
     Raises:
         UsageError: A format without runtimes.
     """
-    if format_ not in _DEFAULTS:
-        raise UsageError("No target for this format.", received=format_, expected=list(_DEFAULTS))
-    return parse_target(_DEFAULTS[format_])
+    with_target = [name for name, one in FORMATS.items() if one.target]
+    if format_ not in with_target:
+        raise UsageError("No target for this format.", received=format_, expected=with_target)
+    return parse_target(FORMATS[format_].target)
 
 
 def misfits(target: Target, located_ops: Iterable[LocatedOp]) -> list[Misfit]:
@@ -244,7 +253,7 @@ def misfits(target: Target, located_ops: Iterable[LocatedOp]) -> list[Misfit]:
 
 
 def _same_format(target: Target, op: LocatedOp) -> None:
-    format_ = "tflite" if op.domain.startswith(TFLITE) else "onnx"
+    format_ = op.format.name
     if format_ != target.format:
         raise UsageError(f"{target} holds {target.format} files.", received=f"a {format_} file")
 
@@ -265,7 +274,7 @@ def min_runtimes(located_ops: Iterable[LocatedOp]) -> dict[str, str]:
     ops = tuple(located_ops)
     if not ops:
         return {}
-    format_ = "tflite" if ops[0].domain.startswith(TFLITE) else "onnx"
+    format_ = ops[0].format.name
     lowest: dict[str, str] = {}
     for target in TARGETS:  # of each runtime the oldest version first
         if target.format == format_ and target.name not in lowest and not misfits(target, ops):
@@ -283,7 +292,7 @@ def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target
     Raises:
         UsageError: An unknown runtime or version, or one of a format that is not made.
     """
-    targets = {format_: default_target(format_) for format_ in FORMATS}
+    targets = {name: default_target(name) for name, one in FORMATS.items() if one.target}
     if text is not None:
         asked = parse_target(text)
         if asked.format not in formats:
@@ -306,9 +315,16 @@ def adapt(ids: Sequence[str], targets: Mapping[str, Target]) -> tuple[list[str],
 
     A target that takes no integers at a model's edges gets int8 with float edges.
     """
-    int8, floatio = f"tflite-{INT8.id}", f"tflite-{INT8_FLOATIO.id}"
-    target = targets["tflite"]
-    if int8 not in ids or "int-edge" not in target.demands:
-        return list(ids), []
-    chosen = dict.fromkeys(floatio if artifact_id == int8 else artifact_id for artifact_id in ids)
-    return list(chosen), [f"{floatio} instead of {int8}: {target} takes no integers at the edges"]
+    chosen: dict[str, None] = {}
+    notes = []
+    for artifact_id in ids:
+        target = targets.get(ArtifactId.parse(artifact_id).format.name)
+        fitting = artifact_id
+        if target is not None and "int-edge" in target.demands:
+            fitting = with_float_edges(artifact_id)
+        chosen[fitting] = None
+        if fitting != artifact_id:
+            notes.append(
+                f"{fitting} instead of {artifact_id}: {target} takes no integers at the edges"
+            )
+    return list(chosen), notes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
-from edgeward.convert.variants import artifact_file
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.memory import limit_memory
 from edgeward.runtime.arrays import Array
 
@@ -95,12 +95,12 @@ class Attempt:
         """
         how = self.describe()
         # What is not calibrated can be made in one way only, which its id says.
-        one_way = how == self.artifact.partition("-")[2]
+        one_way = how == ArtifactId.parse(self.artifact).variant.id
         return self.artifact if one_way else f"{self.artifact}, attempt {self.number}: {how}"
 
     def file(self, folder: Path) -> Path:
         """Return where the file of this attempt is."""
-        return folder / self.name / artifact_file(self.artifact)
+        return folder / self.name / ArtifactId.parse(self.artifact).file
 
     def describe(self) -> str:
         """Return in words what is different.
@@ -108,9 +108,9 @@ class Attempt:
         >>> Attempt("1", "tflite-int8", Settings("mse"), tuned=True).describe()
         'fine-tuned, mse ranges from all calibration samples'
         """
-        variant = self.artifact.partition("-")[2]
-        how = variant
-        if variant not in ("fp16", "dynamic"):
+        variant = ArtifactId.parse(self.artifact).variant
+        how = variant.id
+        if variant.calibrated:
             how = replace(self.settings, float_layers=()).describe()
         layers = dict.fromkeys(_layer(name) for name in self.settings.float_layers)
         kept = f"; in float: {', '.join(layers)}" if layers else ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.settings import Settings
-from edgeward.convert.variants import artifact_file
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.events import describe_error, serve
 from edgeward.convert.worker.inspection import inspect
 from edgeward.convert.worker.job import FLOAT_OUTPUTS, Opened, Plan, open_job
@@ -53,7 +53,7 @@ def _artifacts(folder: Path, tell: Any) -> None:
                 error = memory_error(f"convert {artifact_id}", job.memory, error.message)
             tell(failed=artifact_id, **describe_error(error))
             continue
-        (folder / artifact_file(artifact_id)).write_bytes(data)
+        (folder / ArtifactId.parse(artifact_id).file).write_bytes(data)
         tell(made=artifact_id, size=len(data), stateful=stateful)
 
 

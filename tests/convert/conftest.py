@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgeward.convert.export.exporter import Exporter
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.model.load import load_model
 from edgeward.convert.settings import OLDEST
-from edgeward.convert.variants import FORMATS, VARIANTS, plan
+from edgeward.convert.variants import VARIANTS, plan
 from edgeward.runtime.preprocessing import preprocess_batch
 from edgeward.train.run import Run
 
@@ -24,7 +25,7 @@ def every_variant(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     calibration = opened.samples("calibration").take(range(100))
     samples = {name: preprocess_batch(spec, calibration.inputs[name])}
     maker = Exporter(loaded, samples, OLDEST, tmp_path_factory.mktemp("maker"))
-    ids, _ = plan(list(VARIANTS), FORMATS, everything=True)
+    ids, _ = plan(list(VARIANTS), list(FORMATS), everything=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own
         return {artifact_id: maker.make(artifact_id)[0] for artifact_id in ids}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import DEFAULT, METHODS, Settings, check_settings
-from edgeward.convert.variants import FLOAT32, INT8, INT8_MIXED, INT16X8, VARIANTS, Variant, plan
+from edgeward.convert.variants import ArtifactId, plan
 from edgeward.convert.worker.job import Job
 from edgeward.runtime.errors import TargetError, UsageError
 
@@ -47,30 +48,31 @@ def test_job_takes_settings_to_the_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "format_", "variant"),
+    ("settings", "artifact_id"),
     [
-        (Settings("mse"), "tflite", FLOAT32),
-        (Settings(samples=10), "tflite", VARIANTS["dynamic"]),
-        (EQUAL, "onnx", VARIANTS["dynamic"]),
-        (Settings("mse"), "tflite", INT16X8),
-        (Settings(float_layers=("a",)), "tflite", INT8),
-        (Settings(float_layers=("a",)), "onnx", INT8),
-        (DEFAULT, "tflite", INT8_MIXED),
+        (Settings("mse"), "tflite-fp32"),
+        (Settings(samples=10), "tflite-dynamic"),
+        (EQUAL, "onnx-dynamic"),
+        (Settings("mse"), "tflite-int16x8"),
+        (Settings(float_layers=("a",)), "tflite-int8"),
+        (Settings(float_layers=("a",)), "onnx-int8"),
+        (DEFAULT, "tflite-int8-mixed"),
     ],
 )
 def test_settings_that_an_artifact_would_not_heed_are_refused(
-    settings: Settings, format_: str, variant: Variant
+    settings: Settings, artifact_id: str
 ) -> None:
-    with pytest.raises(TargetError, match=rf"{format_}-{variant.id} cannot have"):
-        check_settings(settings, format_, variant)
+    with pytest.raises(TargetError, match=rf"{artifact_id} cannot have"):
+        check_settings(settings, ArtifactId.parse(artifact_id))
 
 
 def test_settings_that_an_artifact_heeds_are_taken() -> None:
     for method in METHODS:
-        for format_ in INT8.formats:
-            check_settings(Settings(method, 50), format_, INT8)
-        check_settings(Settings(method, 50, ("a",)), "tflite", INT8_MIXED)
-    check_settings(Settings(samples=50), "tflite", INT16X8)
+        for format_ in FORMATS:
+            check_settings(Settings(method, 50), ArtifactId.parse(f"{format_}-int8"))
+        mixed = ArtifactId.parse("tflite-int8-mixed")
+        check_settings(Settings(method, 50, ("a",)), mixed)
+    check_settings(Settings(samples=50), ArtifactId.parse("tflite-int16x8"))
 
 
 def test_mixed_is_never_planned_and_cannot_be_asked_for() -> None:

@@ -8,9 +8,20 @@ from typing import Any
 
 import pytest
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import OLDEST
 from edgeward.convert.source.open import open_source
-from edgeward.convert.variants import VARIANTS, plan, variant_of
+from edgeward.convert.variants import (
+    FLOAT32,
+    INT8_MIXED,
+    INT16X8,
+    VARIANTS,
+    ArtifactId,
+    artifact_ids,
+    plan,
+    rank,
+    with_float_edges,
+)
 from edgeward.convert.worker import conversion
 from edgeward.convert.worker.conversion import convert_all, default_memory
 from edgeward.convert.worker.job import CALIBRATION, Job
@@ -30,7 +41,8 @@ def test_everything_lists_what_is_made_and_what_no_format_has() -> None:
     assert set(missing) == {"onnx-int8-floatio", "onnx-int16x8"}
     for artifact_id in ids:
         # The manifest's closed list says the same of each.
-        assert variant_of(artifact_id).id.removesuffix("-floatio") == ARTIFACT_VARIANTS[artifact_id]
+        variant = ArtifactId.parse(artifact_id).variant.id
+        assert variant.removesuffix("-floatio") == ARTIFACT_VARIANTS[artifact_id]
     assert all("tflite only" in why for why in missing.values())
     assert plan([], ["tflite"], everything=True) == (ids[:6], {})
 
@@ -53,6 +65,56 @@ def test_unknown_names_are_usage_errors(variants: list[str], formats: list[str])
 
 def test_each_variant_says_what_it_costs() -> None:
     assert all(len(variant.trade_off) > 10 for variant in VARIANTS.values())
+
+
+# ---- ids
+
+
+def test_an_id_says_format_variant_file_and_float_twin() -> None:
+    artifact = ArtifactId.parse("tflite-int8-mixed")
+    assert artifact == ArtifactId(FORMATS["tflite"], INT8_MIXED)
+    assert (str(artifact), artifact.file) == ("tflite-int8-mixed", "tflite-int8-mixed.tflite")
+    assert str(artifact.twin) == "tflite-fp32"
+    assert artifact.twin.twin == artifact.twin
+
+
+def test_every_id_is_in_the_contract_and_comes_back_from_its_text() -> None:
+    ids = artifact_ids()
+    # The C format is in the contract, and not made here.
+    assert {*map(str, ids)} == {*ARTIFACT_VARIANTS} - {"c-int8"}
+    assert [ArtifactId.parse(str(artifact)) for artifact in ids] == ids
+    assert len({artifact.file for artifact in ids}) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tflite", "int8", "tflite-", "tflite-int4", "coreml-int8", "TFLITE-int8", "c-int8"]
+)
+def test_text_that_is_no_id_raises(text: str) -> None:
+    with pytest.raises(UsageError, match="no such artifact"):
+        ArtifactId.parse(text)
+
+
+def test_variant_that_a_format_does_not_have_makes_no_id() -> None:
+    with pytest.raises(UsageError, match="onnx has no int16x8"):
+        ArtifactId.parse("onnx-int16x8")
+    with pytest.raises(UsageError, match="onnx has no int16x8"):
+        ArtifactId(FORMATS["onnx"], INT16X8)
+    assert str(ArtifactId(FORMATS["onnx"], FLOAT32)) == "onnx-fp32"
+
+
+def test_the_float_twin_of_each_format_comes_first() -> None:
+    ids = ["onnx-int8", "tflite-int8-mixed", "onnx-fp32", "tflite-int8", "tflite-fp32"]
+    assert sorted(ids, key=rank) == [
+        *("tflite-fp32", "tflite-int8", "tflite-int8-mixed", "onnx-fp32", "onnx-int8")
+    ]
+    with pytest.raises(UsageError):
+        rank("tflite-int4")
+
+
+def test_float_edges_are_those_of_the_same_arithmetic() -> None:
+    assert with_float_edges("tflite-int8") == "tflite-int8-floatio"
+    for same in ("tflite-int8-floatio", "tflite-int16x8", "onnx-int8", "tflite-dynamic"):
+        assert with_float_edges(same) == same
 
 
 # ---- what cannot be made

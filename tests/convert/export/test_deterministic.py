@@ -28,12 +28,13 @@ import hashlib, json, sys
 from pathlib import Path
 import numpy as np
 from edgeward.convert.model.load import load_model
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import OLDEST
 from edgeward.convert.export.exporter import Exporter
-from edgeward.convert.variants import FORMATS, VARIANTS, plan
+from edgeward.convert.variants import VARIANTS, plan
 
 digests = {}
-every, _ = plan(list(VARIANTS), FORMATS, everything=True)
+every, _ = plan(list(VARIANTS), list(FORMATS), everything=True)
 for name, ids in (
     ("cnn", every),
     ("recurrent", ("tflite-dynamic", "onnx-fp32", "onnx-fp16", "onnx-dynamic")),

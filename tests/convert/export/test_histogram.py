@@ -184,7 +184,7 @@ def test_min_max_through_our_own_steps_is_the_converters_file(
 
 
 def test_fewer_samples_are_the_first_ones(maker: Exporter, tmp_path: Path) -> None:
-    few = Exporter(maker._loaded, {"x": samples(40)[:10]}, OLDEST, tmp_path)
+    few = Exporter(maker._models.loaded, {"x": samples(40)[:10]}, OLDEST, tmp_path)
     for artifact_id in ("tflite-int8", "tflite-int16x8"):
         whole, _ = maker.make(artifact_id)
         assert maker.make(artifact_id, Settings(samples=10))[0] == few.make(artifact_id)[0]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from damage import break_artifact
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.measure import parity as module
 from edgeward.convert.measure.measure import Measured
-from edgeward.convert.measure.parity import KERNELS, parity
+from edgeward.convert.measure.parity import parity
 from edgeward.convert.source.open import open_source
 from edgeward.runtime.backends import available_backends
 from edgeward.runtime.bundle import Bundle
@@ -37,7 +38,7 @@ def test_each_runtime_and_kernel_set_is_compared_with_the_first(
     one = measured[name]
     rows = parity([one], open_source(run), said.append)
     format_ = one.artifact.format
-    assert len(rows) == len(available_backends(format_)) * len(KERNELS[format_])
+    assert len(rows) == len(available_backends(format_)) * len(FORMATS[format_].kernels)
     assert rows[0].max_lsb == 0
     assert rows[0].differing == 0
     assert rows[0].flips == 0

@@ -14,7 +14,7 @@ from edgeward.convert.repair.ladder import (
     tuning_rung,
 )
 from edgeward.convert.settings import DEFAULT, METHODS, Settings, check_settings
-from edgeward.convert.variants import variant_of
+from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.job import Attempt, Plan
 from edgeward.runtime.errors import TargetError
 
@@ -23,8 +23,7 @@ ISLANDS = [("net/relu/Relu;net/conv/convolution",), ("net/relu/Relu", "net/mean/
 
 
 def check(attempt: Attempt) -> None:
-    format_ = attempt.artifact.partition("-")[0]
-    check_settings(attempt.settings, format_, variant_of(attempt.artifact))
+    check_settings(attempt.settings, ArtifactId.parse(attempt.artifact))
 
 
 @pytest.mark.parametrize("artifact_id", INT8)

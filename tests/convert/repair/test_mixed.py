@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from edgeward.convert.artifact.lint import describe, island_around, lint_mixed
+from edgeward.convert.artifact.lint import describe
+from edgeward.convert.artifact.tflite_lint import island_around, lint_mixed
 from edgeward.convert.export.exporter import Exporter
 from edgeward.convert.model.load import load_model
 from edgeward.convert.settings import OLDEST, Settings
