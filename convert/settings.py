@@ -96,7 +96,7 @@ def check_settings(settings: Settings, artifact: ArtifactId) -> None:
         raise TargetError(
             what,
             received=f"float_layers: {', '.join(settings.float_layers) or 'none'}",
-            expected=f"layers in float in tflite-{INT8_MIXED.id}, and in no other artifact",
+            expected="layers in float in tflite-int8-mixed, and in no other artifact",
         )
     if settings != DEFAULT and not variant.calibrated:
         raise TargetError(

@@ -90,8 +90,17 @@ INT16X8 = Variant(
 )
 
 
+# In the order in which they are made.
 VARIANTS = {
-    variant.id: variant for variant in (FLOAT32, FLOAT16, DYNAMIC, INT8, INT8_FLOATIO, INT16X8)
+    variant.id: variant
+    for variant in (
+        FLOAT32,
+        FLOAT16,
+        DYNAMIC,
+        INT8,
+        INT8_FLOATIO,
+        INT16X8,
+    )
 }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY
 
+from edgeward.convert.formats import FORMATS as BY_NAME
 from scripts.import_graph import (
     NAME,
     PACKAGES,
@@ -30,6 +31,7 @@ from scripts.import_graph import (
 MAX_LINES = 420
 MOST_FILES = 10
 SOURCES = sources()
+FORMATS = tuple(BY_NAME)
 FILES = sorted(SOURCES)
 
 # Package -> what it may import from the other packages.
@@ -87,6 +89,17 @@ NAMED_IN = ("runtime/backends/__init__.py",)
 SCHEMA = "ai_edge_litert.schema_py_generated"
 ALLOWED = {("convert/artifact/tflite.py", SCHEMA), ("convert/export/tflite.py", SCHEMA)}
 NEVER_IN_RUNTIME = ("tensorflow", "keras", "tf2onnx", "onnx", "scipy", "rich", "matplotlib")
+
+# Where alone artifact ids are split and joined, and dashes elsewhere that are in no id.
+IDS = "convert/variants.py"
+NO_IDS = {
+    ("convert/artifact/locate.py", "self.domain"),
+    ("convert/export/histogram.py", "method"),
+}
+CUTTING = ("partition", "rpartition", "split", "rsplit")
+ID_BEGINS = rf"(^|\W)({'|'.join(FORMATS)})-$"
+# The Android app runs TFLite and nothing else.
+ONE_FORMAT = ("convert/bundle/android.py", "convert/cli.py")
 
 STDLIB_ONLY = tuple(
     f"runtime/{name}.py"
@@ -223,6 +236,46 @@ def wrong_all(file: str, text: str) -> list[str]:
     return bad + [f"__all__ names {name}" for name in names if name not in defined]
 
 
+def split_ids(file: str, text: str) -> list[str]:
+    """Complain of ids that are taken apart or put together anywhere but in ``ArtifactId``."""
+    if not file.startswith("convert/") or file == IDS:
+        return []
+    bad = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            first = node.args[0] if node.args else None
+            given = first.value if isinstance(first, ast.Constant) else None
+            where = (file, ast.unparse(node.func.value))
+            if node.func.attr in CUTTING and given == "-" and where not in NO_IDS:
+                bad.append(f"{ast.unparse(node)} in line {node.lineno}")
+            if node.func.attr in ("startswith", "removeprefix") and _begins_an_id(given):
+                bad.append(f"{ast.unparse(node)} in line {node.lineno}")
+        if isinstance(node, ast.JoinedStr):
+            pieces = [p.value if isinstance(p, ast.Constant) else None for p in node.values]
+            begins = isinstance(pieces[0], str) and re.search(ID_BEGINS, pieces[0])
+            joins = pieces == [None, "-", None]
+            if begins or joins:
+                bad.append(f"{ast.unparse(node)} in line {node.lineno}")
+    return bad
+
+
+def _begins_an_id(given: object) -> bool:
+    return isinstance(given, str) and given.removesuffix("-") in FORMATS
+
+
+def asked_formats(file: str, text: str) -> list[str]:
+    """Complain of questions for one format by its name: what differs is in ``Format``."""
+    if not file.startswith("convert/") or file in ONE_FORMAT:
+        return []
+    return [
+        f"{ast.unparse(node)} in line {node.lineno}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Compare)
+        for constant in ast.walk(node)
+        if isinstance(constant, ast.Constant) and constant.value in FORMATS
+    ]
+
+
 def bare_asserts(file: str, text: str) -> list[str]:
     return [
         f"assert in line {node.lineno}"
@@ -231,7 +284,10 @@ def bare_asserts(file: str, text: str) -> list[str]:
     ]
 
 
-RULES = (wrong_arrows, wrong_rooms, wrong_seams, not_stdlib, too_long, wrong_all, bare_asserts)
+RULES = (
+    *(wrong_arrows, wrong_rooms, wrong_seams, not_stdlib, too_long, wrong_all),
+    *(split_ids, asked_formats, bare_asserts),
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -246,6 +302,7 @@ def test_all_three_packages_are_looked_at() -> None:
     assert set(STDLIB_ONLY) <= set(FILES)
     assert {file for files in SEAMS.values() for file in files} <= set(FILES)
     assert {file for file, _ in ALLOWED} <= set(FILES)
+    assert {IDS, *ONE_FORMAT, *(file for file, _ in NO_IDS)} <= set(FILES)
 
 
 def too_full(files: Mapping[str, str]) -> list[str]:
@@ -411,6 +468,15 @@ LONG = "x = 1\n" * (MAX_LINES + 1)
         (wrong_all, TODAY, "__all__ = ['f', 'F']\ndef f(): pass\nclass F: pass"),
         (wrong_all, TODAY, "__all__ = ['f', 'f']\ndef f(): pass"),
         (wrong_all, TODAY, "__all__ = ['f', 'g']\ndef f(): pass"),
+        (split_ids, "convert/drift/gate.py", "artifact_id.partition('-')[0]"),
+        (split_ids, "convert/drift/gate.py", "variant = name.split('-', 1)[1]"),
+        (split_ids, "convert/drift/gate.py", "artifact_id.startswith('tflite')"),
+        (split_ids, "convert/drift/gate.py", "artifact_id.removeprefix('onnx-')"),
+        (split_ids, "convert/drift/gate.py", "f'tflite-{variant}'"),
+        (split_ids, "convert/drift/gate.py", "f'no onnx-{variant}'"),
+        (split_ids, "convert/drift/gate.py", "f'{format_}-{variant.id}'"),
+        (asked_formats, "convert/drift/gate.py", "x = format_ == 'tflite'"),
+        (asked_formats, "convert/drift/gate.py", "x = format_ not in ('tflite', 'onnx')"),
         (bare_asserts, TODAY, "def f(x):\n    assert x"),
     ],
 )
@@ -453,6 +519,10 @@ def test_a_file_that_breaks_the_rule_is_reported(rule: object, file: str, text: 
         (too_long, TODAY, LONG[6:]),
         (wrong_all, TODAY, "__all__ = ['F', 'f']\ndef f(): pass\nclass F: pass\ndef _g(): pass"),
         (wrong_all, "runtime/__main__.py", "import sys"),
+        (split_ids, "convert/variants.py", "f'{format_}-{variant}'"),
+        (split_ids, "convert/export/histogram.py", "float(method.partition('-')[2])"),
+        (split_ids, "convert/drift/gate.py", "f'{attempt}-{i}.json', name.partition(':')"),
+        (asked_formats, "convert/drift/gate.py", "x = FORMATS['onnx'], metric == 'accuracy'"),
         (bare_asserts, TODAY, "def f(x):\n    if not x: raise ValueError"),
     ],
 )

@@ -1,16 +1,22 @@
-"""What every format is made from: the loaded model, its equalised form, samples, a folder."""
+"""What every format is made from: the loaded model, its equalised form, samples, a folder.
+
+TensorFlow is imported by what is made here, not by importing this file: the file of a small format
+may hold how its files are read as well, which needs no TensorFlow.
+"""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeward.convert.model.loaded import LoadedModel, recurrent_layers
 from edgeward.convert.settings import Settings, Switches
 from edgeward.convert.variants import Variant
-from edgeward.convert.weights.equalise import equalised
 from edgeward.runtime.arrays import Array
+
+if TYPE_CHECKING:
+    from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["Maker", "Models"]
 
@@ -34,6 +40,8 @@ class Models:
     def __init__(
         self, loaded: LoadedModel, samples: Mapping[str, Array], switches: Switches, folder: Path
     ) -> None:
+        from edgeward.convert.model.loaded import recurrent_layers
+
         self.loaded = loaded
         self.switches = switches
         self.folder = folder
@@ -47,6 +55,8 @@ class Models:
 
     def model(self, equal: bool) -> LoadedModel:
         """Return the model, with channels equalised or as it is."""
+        from edgeward.convert.weights.equalise import equalised
+
         if equal not in self._models:
             # From all samples, however many the ranges come from: it only knows the extremes.
             self._models[equal] = equalised(self.loaded, self._samples)

@@ -307,7 +307,8 @@ def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target
 
 def switches_for(targets: Mapping[str, Target]) -> Switches:
     """Return what the converter has to do so that the targets hold what it makes."""
-    return Switches(per_tensor_dense=targets["tflite"].table.lacks(_PER_CHANNEL_DENSE) is not None)
+    target = targets[_PER_CHANNEL_DENSE.format.name]
+    return Switches(per_tensor_dense=target.table.lacks(_PER_CHANNEL_DENSE) is not None)
 
 
 def adapt(ids: Sequence[str], targets: Mapping[str, Target]) -> tuple[list[str], list[str]]:
