@@ -102,7 +102,7 @@ def locate_ops(data: bytes, layers: Collection[str] = ()) -> tuple[LocatedOp, ..
 def locate_tflite(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
     """Locate every op of a TFLite file, see ``locate_ops``."""
     made: dict[tuple[int, int], str] = {}
-    found: list[LocatedOp] = []
+    located: list[LocatedOp] = []
     for node in read_nodes(data):
         layer = _layer_of_node(node, layers)
         if not layer:
@@ -113,8 +113,10 @@ def locate_tflite(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
             layer = next(filter(None, before), "") or next(outputs, node.op)
         made |= {(node.subgraph, tensor.index): layer for tensor in node.outputs}
         domain = CUSTOM if node.custom else TFLITE
-        found.append(LocatedOp(node.op, node.version, node.subgraph, layer, domain, _traits(node)))
-    return tuple(found)
+        located.append(
+            LocatedOp(node.op, node.version, node.subgraph, layer, domain, _traits(node))
+        )
+    return tuple(located)
 
 
 def _layer_of_node(node: Node, layers: frozenset[str]) -> str:
@@ -146,7 +148,7 @@ def locate_onnx(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
     except Exception as error:  # protobuf's classes differ between versions
         raise InvalidModelError("This is no TFLite or ONNX file.", received=error) from None
     opsets = {entry.domain or ONNX: int(entry.version) for entry in model.opset_import}
-    found = [LocatedOp("IR", int(model.ir_version), 0, "the file", ONNX_IR)]
+    located = [LocatedOp("IR", int(model.ir_version), 0, "the file", ONNX_IR)]
     for node in _nodes(model.graph):
         domain = node.domain or ONNX
         if domain not in opsets:
@@ -156,10 +158,10 @@ def locate_onnx(data: bytes, layers: frozenset[str]) -> tuple[LocatedOp, ...]:
             )  # fmt: skip
         names = (node.name, *node.output)
         layer = next(filter(None, (_layer(name, layers) for name in names)), "")
-        found.append(
+        located.append(
             LocatedOp(node.op_type, opsets[domain], 0, layer or node.name or node.output[0], domain)
         )
-    return tuple(found)
+    return tuple(located)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:

@@ -113,7 +113,7 @@ def write_refusal(folder: Path, files: Mapping[str, bytes]) -> None:
 def remove_refusal(folder: Path) -> None:
     """Delete what an earlier refusal left, and nothing that is not of this project."""
     if folder.is_dir() and not folder.is_symlink():
-        for name in (SUMS, *REPORTS, *(one.file for one in artifact_ids())):
+        for name in (SUMS, *REPORTS, *(artifact.file for artifact in artifact_ids())):
             (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

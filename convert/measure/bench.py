@@ -65,14 +65,14 @@ def measure_all(
         TargetError: An artifact is not what its name says, does not fit its target, no runtime
             runs it, or one hangs; and not ``tolerant``.
     """
-    found: list[Measured] = []
+    every: list[Measured] = []
     for artifact_id, stateful in conversion.made.items():
         progress(f"measuring {artifact_id} on {len(bench.source.test):,} samples")
         twin_id = str(ArtifactId.parse(artifact_id).twin)
-        twin = next((m.artifact.size for m in found if m.artifact.id == twin_id), None)
+        twin = next((m.artifact.size for m in every if m.artifact.id == twin_id), None)
         try:
             measured, remark = measure_one(artifact_id, stateful, twin, bench)
-            found.append(measured)
+            every.append(measured)
             conversion.notes += [remark] if remark else []
         except (InvalidManifestError, TargetError) as error:
             if not tolerant:
@@ -80,7 +80,7 @@ def measure_all(
             received = "" if error.received is None else str(error.received)
             conversion.missing[artifact_id] = f"{error.message} {received}".strip()
             progress(f"not made: {artifact_id}")
-    return found
+    return every
 
 
 def measure_one(

@@ -61,7 +61,7 @@ def calibration_rung(artifact_id: str, used: int, available: int) -> list[Attemp
     tries += [Settings(samples=available)] if available > used else []
     tries += [Settings(method, used) for method in METHODS[1:]]
     tries += [Settings("mse", used, equalise=True)]
-    return [_attempt(artifact_id, one, "calibration", i) for i, one in enumerate(tries)]
+    return [_attempt(artifact_id, how, "calibration", i) for i, how in enumerate(tries)]
 
 
 def tuning_rung(artifact_id: str, used: int, best: Settings) -> list[Attempt]:
@@ -79,7 +79,7 @@ def tuning_rung(artifact_id: str, used: int, best: Settings) -> list[Attempt]:
     tries = dict.fromkeys(
         Settings(method, used, equalise=best.equalise) for method in (best.method, "mse")
     )
-    return [_attempt(artifact_id, one, "tuned", i, tuned=True) for i, one in enumerate(tries)]
+    return [_attempt(artifact_id, how, "tuned", i, tuned=True) for i, how in enumerate(tries)]
 
 
 def fallback_rung(
@@ -97,7 +97,7 @@ def fallback_rung(
         have: Artifacts that are there already.
     """
     format_ = ArtifactId.parse(artifact_id).format
-    mixed = [one for one in artifact_ids() if one.variant is INT8_MIXED]
+    mixed = [artifact for artifact in artifact_ids() if artifact.variant is INT8_MIXED]
     attempts = [
         _attempt(
             str(other),
@@ -143,11 +143,11 @@ def stands_for(artifact_id: str, other: str) -> bool:
         artifact_id: The artifact that failed.
         other: Id of the other one.
     """
-    lost, found = ArtifactId.parse(artifact_id), ArtifactId.parse(other)
+    failed, artifact = ArtifactId.parse(artifact_id), ArtifactId.parse(other)
     return (
-        lost.format == found.format
-        and found.variant in _ORDER
-        and _ORDER.index(found.variant) > _ORDER.index(lost.variant)
+        failed.format == artifact.format
+        and artifact.variant in _ORDER
+        and _ORDER.index(artifact.variant) > _ORDER.index(failed.variant)
     )
 
 

@@ -91,7 +91,7 @@ class Trials:
             made = self._shop.make(folder, plan)
         except (ConverterError, InvalidDataError, TargetError) as error:
             why = f"{error.message} {error.received or ''}".strip()
-            made = Conversion(missing={one.name: why for one in plan.attempts})
+            made = Conversion(missing={attempt.name: why for attempt in plan.attempts})
         self.notes += [note for note in made.notes if note not in self.notes]
         if self._chooser is None and made.made:
             source = self._shop.holdout.chooser
@@ -136,13 +136,13 @@ class Trials:
         self.steps.append(RepairStep.of(wanted, attempt, measured, "validation"))
         return Tried(attempt, measured)
 
-    def judge(self, wanted: str, one: Tried) -> Measured | None:
+    def judge(self, wanted: str, tried: Tried) -> Measured | None:
         """Measure what was chosen on the samples that judge; None where it does not pass."""
-        holdout, attempt = self._shop.holdout, one.attempt
+        holdout, attempt = self._shop.holdout, tried.attempt
         folder = self._shop.bench.folder / f"judged-{attempt.name}"
         folder.mkdir()
         artifact = ArtifactId.parse(attempt.artifact)
-        (folder / artifact.file).write_bytes(one.measured.data)
+        (folder / artifact.file).write_bytes(tried.measured.data)
         twin = self._shop.bench.folder / artifact.twin.file
         if twin.exists():
             # For the comparison layer by layer.
@@ -152,7 +152,7 @@ class Trials:
         )
         self._shop.progress(f"repair: judging {attempt.label}")
         try:
-            final = self._measure(attempt, one.measured.artifact.stateful, bench)
+            final = self._measure(attempt, tried.measured.artifact.stateful, bench)
         except EdgewardError as error:
             self._failed(wanted, attempt, "test", str(error))
             return None
@@ -206,14 +206,16 @@ def choose(tried: Sequence[Tried]) -> Tried | None:
 
     One for each rung of the ladder: among many that are judged one would pass by luck.
     """
-    good = next((one for one in tried if one.good), None)
-    hopeful = [one for one in tried if one.hopeful]
-    return good or min(hopeful, key=lambda one: one.excess, default=None)
+    good = next((attempt for attempt in tried if attempt.good), None)
+    hopeful = [attempt for attempt in tried if attempt.hopeful]
+    return good or min(hopeful, key=lambda attempt: attempt.excess, default=None)
 
 
 def nearest(tried: Sequence[Tried]) -> Settings:
     """Return the settings that came nearest to the budget; the default where none was tried."""
-    return min(tried, key=lambda one: one.excess).attempt.settings if tried else DEFAULT
+    if not tried:
+        return DEFAULT
+    return min(tried, key=lambda attempt: attempt.excess).attempt.settings
 
 
 def repairable(measured: Measured, *, fallback: bool = False) -> bool:

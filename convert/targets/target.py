@@ -95,12 +95,12 @@ class Target:
         Raises:
             TargetError: It does not; names op, version, layer and remedy.
         """
-        found = misfits(self, locate_ops(data, layers))
-        if not found:
+        unfit = misfits(self, locate_ops(data, layers))
+        if not unfit:
             return
         # One line for each kind, however many layers have it.
         kinds: dict[tuple[str, int, str, str], dict[str, None]] = {}
-        for misfit in found:
+        for misfit in unfit:
             kind = (misfit.op, misfit.version, misfit.has, misfit.remedy)
             kinds.setdefault(kind, {})[misfit.layer] = None
         raise TargetError(
@@ -221,7 +221,7 @@ def default_target(format_: str) -> Target:
     Raises:
         UsageError: A format without runtimes.
     """
-    with_target = [name for name, one in FORMATS.items() if one.target]
+    with_target = [name for name, entry in FORMATS.items() if entry.target]
     if format_ not in with_target:
         raise UsageError("No target for this format.", received=format_, expected=with_target)
     return parse_target(FORMATS[format_].target)
@@ -237,19 +237,19 @@ def misfits(target: Target, located_ops: Iterable[LocatedOp]) -> list[Misfit]:
     Raises:
         UsageError: The file is of another format.
     """
-    found = []
+    unfit = []
     for op in located_ops:
         _same_format(target, op)
         has = target.table.lacks(op)
         if has is not None:
             remedy = remedy_for(op, missing=has == "no such op") or _general(op)
-            found.append(Misfit(op.op, op.version, has, op.layer, remedy))
+            unfit.append(Misfit(op.op, op.version, has, op.layer, remedy))
             continue
         for trait in op.traits:
             if trait in target.demands:
                 demand, remedy = DEMANDS[trait]
-                found.append(Misfit(op.op, op.version, demand, op.layer, remedy))
-    return found
+                unfit.append(Misfit(op.op, op.version, demand, op.layer, remedy))
+    return unfit
 
 
 def _same_format(target: Target, op: LocatedOp) -> None:
@@ -292,7 +292,7 @@ def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target
     Raises:
         UsageError: An unknown runtime or version, or one of a format that is not made.
     """
-    targets = {name: default_target(name) for name, one in FORMATS.items() if one.target}
+    targets = {name: default_target(name) for name, entry in FORMATS.items() if entry.target}
     if text is not None:
         asked = parse_target(text)
         if asked.format not in formats:
