@@ -238,7 +238,7 @@ def convert(
                 progress=progress,
             )
     measured = mended.apply(measured)
-    doubts = suspicions(judges, chosen)
+    doubts = suspicions(judges, chosen, notes)
     passed = [m for m in measured if accepted(m, allow_inconclusive)]
     complete = all(m in passed or m.artifact.id in mended.instead for m in measured)
     write = bool(passed) and (complete or keep_passing)

@@ -6,6 +6,8 @@ drift that was measured, and never a verdict. Of all that could be said the most
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -57,10 +59,10 @@ def suspect_input(name: str, calibrated: Array, tested: Array, *, only_range: bo
         only_range: Whether it is known already that they are another selection, whose means say
             nothing.
     """
-    found = _range(name, calibrated, tested)
-    if not found and not only_range:
-        found = _layout(name, calibrated, tested) or _mean(name, calibrated, tested)
-    return found
+    doubt = _endless(name, calibrated, tested) or _range(name, calibrated, tested)
+    if doubt or only_range:
+        return doubt
+    return _layout(name, calibrated, tested) or _mean(name, calibrated, tested)
 
 
 def suspect_channels(name: str, calibrated: Array, tested: Array) -> str:
@@ -77,7 +79,8 @@ def suspect_channels(name: str, calibrated: Array, tested: Array) -> str:
         return ""
     means, test_means = _per_channel(calibrated), _per_channel(tested)
     chance = test_means.var(axis=0) * (1 / len(means) + 1 / len(test_means))
-    chance += 1e-12 + 1e-8 * float(tested.max() - tested.min()) ** 2
+    # As Python's numbers: the difference of two float32 may be beyond float32.
+    chance += 1e-12 + 1e-8 * (float(tested.max()) - float(tested.min())) ** 2
     seen, expected = means.mean(axis=0), test_means.mean(axis=0)
     costs = (expected[:, None] - seen) ** 2 / chance[:, None]
     _, order = linear_sum_assignment(costs)
@@ -103,6 +106,8 @@ def suspect_classes(output: str, calibrated: Array, tested: Array) -> str:
         calibrated: Its targets on the calibration samples.
         tested: Its targets on the test samples.
     """
+    if calibrated.dtype.kind not in "iu":
+        return ""  # no class indices; nothing reads the targets of calibration samples
     mine, all_ = np.unique(calibrated), np.unique(tested)
     # By chance a class is missing only where there are few samples for each.
     if len(mine) > len(all_) / 2 or len(calibrated) < 5 * len(all_):
@@ -111,6 +116,21 @@ def suspect_classes(output: str, calibrated: Array, tested: Array) -> str:
     return (
         f"the calibration samples are of class {shown} of {output!r} only, the test samples of "
         f"{len(all_)} classes: draw them from all classes"
+    )
+
+
+def _endless(name: str, calibrated: Array, tested: Array) -> str:
+    """Tell samples that preprocessing makes too large for float32."""
+    where = [
+        split
+        for split, values in (("calibration", calibrated), ("test", tested))
+        if not np.isfinite(values).all()
+    ]
+    if not where:
+        return ""
+    return (
+        f"preprocessing makes values of input {name!r} too large for float32 in the "
+        f"{' and '.join(where)} samples: give them in the unit that the model was trained with"
     )
 
 
@@ -133,6 +153,8 @@ def _range(name: str, calibrated: Array, tested: Array) -> str:
 
 
 def _scale(span: float, test_span: float) -> str:
+    if test_span == 0:
+        return ": it is the same in all of them, so they do not show what becomes of other values"
     if span == 0:
         return ", as if nothing had been loaded: they must be real samples of the training split"
     for scale in SCALES:
@@ -215,17 +237,33 @@ def _shift(calibrated: Array, tested: Array) -> tuple[float, float, float]:
     return distance / variance, 1 / len(calibrated) + 1 / len(tested), spread / variance
 
 
-def suspicions(source: Source, chosen: Samples) -> list[str]:
+def suspicions(source: Source, chosen: Samples, notes: list[str]) -> list[str]:
     """Return what looks wrong with the calibration samples, for the message of a refusal.
 
     Compares them with the test samples after preprocessing; decides nothing: the drift gate does.
+
+    Args:
+        source: The data and specs.
+        chosen: The calibration samples.
+        notes: Gets why they could not be compared, where they could not.
     """
-    found: list[str] = []
+    doubts: list[str] = []
+    try:
+        for doubt in _doubts(source, chosen):
+            doubts.append(doubt)
+    except Exception as error:  # a hint must not cost what was measured, whatever it dies of
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        notes.append(f"calibration not compared: {why.rstrip(':')}")
+    return doubts
+
+
+def _doubts(source: Source, chosen: Samples) -> Iterator[str]:
+    """Yield what looks wrong, one after the other."""
     leakage = find_leakage(source)
     if leakage.indices:
-        found += leakage.notes
+        yield from leakage.notes
     if len(chosen) < FEW:
-        found.append(
+        yield (
             f"there are only {len(chosen)} calibration samples: a few hundred show the range of "
             "every activation"
         )
@@ -237,14 +275,14 @@ def suspicions(source: Source, chosen: Samples) -> list[str]:
         and name in chosen.targets
         and name in source.test.targets
     ]
-    found += filter(None, classes)
+    yield from filter(None, classes)
     for name, spec in source.inputs.items():
         column = chosen.inputs[name]
         if len(chosen) > 1 and _all_equal(column):
-            found.append(f"all {len(chosen)} calibration samples of input {name!r} are the same")
+            yield f"all {len(chosen)} calibration samples of input {name!r} are the same"
         order = _channels(name, column, test.inputs[name])
         if order:
-            found.append(order)
+            yield order
             continue
         calibrated = preprocess_batch(spec, column, source.vocabularies)
         size = max(1, calibrated[0].size)
@@ -253,8 +291,8 @@ def suspicions(source: Source, chosen: Samples) -> list[str]:
         # Ids of tokens are no quantities. Images of one image in another size cannot be compared.
         if calibrated.dtype.kind != "i" and calibrated.shape[1:] == tested.shape[1:]:
             doubt = suspect_input(name, calibrated, tested, only_range=any(classes))
-            found += [doubt] if doubt else []
-    return found
+            if doubt:
+                yield doubt
 
 
 def _channels(name: str, column: Column, tested: Column) -> str:

@@ -28,7 +28,7 @@ def source(run: Path) -> Source:
 def doubts(source: Source, change: Callable[[np.ndarray], np.ndarray]) -> str:
     good = choose_calibration(source)
     images = change(np.asarray(good.inputs["image"])).astype(np.uint8)
-    return "; ".join(suspicions(source, Samples({"image": images}, {})))
+    return "; ".join(suspicions(source, Samples({"image": images}, {}), []))
 
 
 def test_samples_of_the_training_split_are_not_suspicious(source: Source) -> None:
@@ -61,11 +61,11 @@ def test_classes_that_are_missing_are_named(source: Source) -> None:
     good = choose_calibration(source)
     digits = good.targets["digit"]
     three = good.take(np.flatnonzero(np.isin(digits, (2, 5, 7))))
-    (said,) = suspicions(source, three)
+    (said,) = suspicions(source, three, [])
     assert "of class 2, 5, 7 of 'digit' only" in said
-    assert suspicions(source, good) == []
+    assert suspicions(source, good, []) == []
     # By chance a few samples miss a few classes.
-    assert suspicions(source, good.take(range(21))) == []
+    assert suspicions(source, good.take(range(21)), []) == []
     assert suspect_classes("digit", np.arange(6).repeat(20), np.arange(10)) == ""
 
 

@@ -45,7 +45,7 @@ def test_splits_of_a_recipe_do_not_leak(source: Source) -> None:
 def test_few_leaked_samples_are_named_and_left_out(source: Source) -> None:
     leaking = with_test_in_calibration(source, np.array([7, 3, 1200]))
     choose_calibration(leaking)
-    (said,) = suspicions(leaking, choose_calibration(source))
+    (said,) = suspicions(leaking, choose_calibration(source), [])
     assert f"3 of {len(source.test):,} test samples among the calibration samples" in said
     assert "test samples 3, 7, 1200" in said
     numbers = np.arange(len(source.test), dtype=np.float32)[:, None]

@@ -115,7 +115,7 @@ class Workbench:
         )
         return Outcome(
             drift,
-            tuple(suspicions(self.source, calibration)),
+            tuple(suspicions(self.source, calibration, [])),
             self._culprit(artifact_id, data) if layers else "",
         )
 
