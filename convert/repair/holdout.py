@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeward.convert.samples.leakage import sample_digests
+from edgeward.convert.samples.leakage import find_leakage, sample_digests
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Floats
 from edgeward.runtime.samples import save_samples
@@ -40,6 +40,8 @@ class Holdout:
 def hold_out(source: Source, values: Mapping[str, Floats], folder: Path) -> Holdout | None:
     """Take the validation split to choose by, or else a third of the test split.
 
+    Validation samples that calibrate too (``find_leakage``) do not choose.
+
     The third is fixed by the hash of each sample: the same in every conversion, and equal samples
     are on one side together.
 
@@ -54,6 +56,11 @@ def hold_out(source: Source, values: Mapping[str, Floats], folder: Path) -> Hold
     file = source.validation_file
     validation = source.validation() if file is not None and file.exists() else None
     if validation is not None and file and set(source.test.targets) <= set(validation.targets):
+        seen = find_leakage(source).choosing
+        if seen:
+            validation = validation.take(np.delete(np.arange(len(validation)), seen))
+            file = folder / "holdout.npz"
+            save_samples(file, validation)
         chooser = replace(source, test=validation, test_file=file)
         return Holdout(chooser, source, values, f"{len(validation):,} validation samples")
     if not source.test.targets:

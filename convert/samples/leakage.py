@@ -1,8 +1,9 @@
-"""Samples of the test split that calibration or repair have seen.
+"""Samples of the test split that calibration or repair have seen, and of what chooses a repair.
 
 An artifact is made to fit what it was calibrated on, and a repair is chosen by the validation
-samples; judged by the same samples it would look better than it is. What is compared are the raw
-bytes of all inputs of a sample together.
+samples; judged by the same samples it would look better than it is. So would a repair that is
+chosen by what it was calibrated on. What is compared are the raw bytes of all inputs of a sample
+together.
 """
 
 from __future__ import annotations
@@ -32,59 +33,98 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Leakage:
-    """Test samples that are found elsewhere too.
+    """Samples that are found elsewhere too.
 
     Attributes:
-        indices: Those that must not judge, sorted.
+        indices: Test samples that must not judge, sorted.
         notes: What to tell, one for each place.
+        choosing: Validation samples that must not choose a repair, sorted.
     """
 
     indices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    choosing: tuple[int, ...] = ()
 
 
 def find_leakage(source: Source) -> Leakage:
-    """Look for test samples among the calibration and the validation samples.
+    """Look for test samples among the calibration and the validation samples, and for the latter.
 
-    Without targets nothing is judged, and nothing is looked for.
+    Without targets nothing is judged, and nothing is looked for; validation samples without the
+    targets of the test choose nothing.
 
     Raises:
         InvalidDataError: There are too many to go on without them.
     """
     if not source.test.targets:
         return Leakage()
-    mine = sample_digests(source.test)
-    others = {f"calibration samples ({source.calibration_name})": source.calibration}
-    if source.validation_file is not None and source.validation_file.exists():
-        validation = source.validation()
-        if validation is not None:
-            others[f"validation samples ({source.validation_file.name})"] = validation
-    leaked: set[int] = set()
+    test = _Split("test", "the drift", sample_digests(source.test))
+    calibration = (
+        f"calibration samples ({source.calibration_name})",
+        sample_digests(source.calibration),
+    )
     notes: list[str] = []
-    for where, samples in others.items():
-        known = set(sample_digests(samples))
-        found = [i for i, digest in enumerate(mine) if digest in known]
+    leaked = {*test.found_among(*calibration, notes)}
+    choosing: list[int] = []
+    file = source.validation_file
+    validation = source.validation() if file is not None and file.exists() else None
+    if file is not None and validation is not None:
+        digests = sample_digests(validation)
+        leaked |= {*test.found_among(f"validation samples ({file.name})", digests, notes)}
+        if set(source.test.targets) <= set(validation.targets):
+            split = _Split("validation", "what a repair is chosen by", digests)
+            choosing = split.found_among(*calibration, notes)
+    return Leakage(tuple(sorted(leaked)), tuple(notes), tuple(choosing))
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Samples that nothing else should have seen.
+
+    Attributes:
+        name: ``test`` or ``validation``.
+        use: What its samples are for, and what some of them may be left out of.
+        digests: A hash of each.
+    """
+
+    name: str
+    use: str
+    digests: list[bytes]
+
+    def found_among(self, where: str, others: list[bytes], notes: list[str]) -> list[int]:
+        """Return which of these samples must not be used, because others are the same.
+
+        Args:
+            where: What the others are, for messages.
+            others: A hash of each of them.
+            notes: Gets what to tell.
+
+        Raises:
+            InvalidDataError: They are too many.
+        """
+        known, total = set(others), len(self.digests)
+        found = [i for i, digest in enumerate(self.digests) if digest in known]
         if not found:
-            continue
-        said = f"{_count(found, len(mine))} among the {where}: {_show(found)}"
-        if len(found) <= FEW * len(mine):
-            leaked.update(found)
-            notes.append(f"{said}; they are left out of the drift")
-        elif len(found) <= _REPEATS * _repeated(mine):
-            # Such inputs meet again by nature, and without them only the rare ones would judge.
+            return []
+        count = f"{len(found):,} of {total:,} {self.name} samples"
+        more = ", ..." if len(found) > _SHOWN else ""
+        shown = f"{self.name} samples {', '.join(str(i) for i in found[:_SHOWN])}{more}"
+        if len(found) <= FEW * total:
+            notes.append(f"{count} among the {where}: {shown}; they are left out of {self.use}")
+            return found
+        if len(found) <= _REPEATS * _repeated(self.digests):
+            # Such inputs meet again by nature, and without them only the rare ones would be left.
             notes.append(
-                f"{said}; test samples repeat each other as often, so they are kept: inputs of "
-                "few values repeat by nature"
+                f"{count} among the {where}: {shown}; {self.name} samples repeat each other as "
+                "often, so they are kept: inputs of few values repeat by nature"
             )
-        else:
-            raise InvalidDataError(
-                f"Test samples are found among the {where}.",
-                received=f"{_count(found, len(mine))}: {_show(found)}",
-                expected=f"none; up to {FEW:.0%} would be left out",
-                fix="split the data before anything else; calibrate on samples of the training "
-                "split alone, and remove duplicates",
-            )
-    return Leakage(tuple(sorted(leaked)), tuple(notes))
+            return []
+        raise InvalidDataError(
+            f"{self.name.capitalize()} samples are found among the {where}.",
+            received=f"{count}: {shown}",
+            expected=f"none; up to {FEW:.0%} would be left out",
+            fix="split the data before anything else; calibrate on samples of the training "
+            "split alone, and remove duplicates",
+        )
 
 
 def without_leaked(
@@ -127,12 +167,3 @@ def _bytes(value: Array | bytes) -> bytes:
 def _repeated(digests: list[bytes]) -> int:
     """Return how many samples have a twin among the others."""
     return sum(times for times in Counter(digests).values() if times > 1)
-
-
-def _count(found: list[int], total: int) -> str:
-    return f"{len(found):,} of {total:,} test samples"
-
-
-def _show(found: list[int]) -> str:
-    more = ", ..." if len(found) > _SHOWN else ""
-    return f"test samples {', '.join(str(i) for i in found[:_SHOWN])}{more}"

@@ -13,12 +13,21 @@ from edgeward.runtime.errors import (
     InvalidDataError,
     InvalidInputError,
     InvalidModelError,
+    UsageError,
 )
 from edgeward.runtime.files import read_regular, render_sums, sha256_bytes, sha256_file
 from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
 from edgeward.runtime.strict_json import loads
 
-__all__ = ["GivenSpecs", "bundle_name", "hash_model", "model_kind", "read_labels", "read_specs"]
+__all__ = [
+    "GivenSpecs",
+    "bundle_name",
+    "hash_model",
+    "model_kind",
+    "read_labels",
+    "read_specs",
+    "refuse_twins",
+]
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -72,6 +81,27 @@ def hash_model(path: Path) -> str:
         if file.is_file()
     }
     return sha256_bytes(render_sums(hashes))
+
+
+def refuse_twins(files: Mapping[str, Path]) -> None:
+    """Check that no two splits are one file, or copies of it.
+
+    Args:
+        files: Where each split comes from, for the message, e.g. ``--test`` -> its file.
+
+    Raises:
+        UsageError: Two are; names both.
+    """
+    known: dict[str, str] = {}
+    for where, file in files.items():
+        other = known.setdefault(sha256_file(file), where)
+        if other != where:
+            raise UsageError(
+                f"{file.name} and {files[other].name} are the same samples.",
+                received=f"{other} {files[other]} and {where} {file}",
+                expected="samples that the artifacts were not made with, and others to choose by",
+                fix="split the data; calibrate on training samples",
+            )
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

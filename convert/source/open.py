@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edgeward.convert.source.files import bundle_name, model_kind
+from edgeward.convert.source.files import bundle_name, model_kind, refuse_twins
 from edgeward.convert.source.source import Source
 from edgeward.runtime.errors import InvalidDataError, InvalidRunError, UsageError
 from edgeward.runtime.files import sha256_file
@@ -121,6 +121,7 @@ def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Sour
             received=f"{len(test)} samples",
             expected=f"at least {MIN_VECTORS}, better thousands",
         )
+    _check_given(run, calibration, validation)
     if "test" not in info.metrics:
         raise InvalidRunError(f"{run.id}/run.json has no metrics of the test split.")
     return Source(
@@ -140,3 +141,15 @@ def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Sour
         vocabularies=run.vocabularies(),
         validation_file=validation or run.path / "validation.npz",
     )
+
+
+def _check_given(run: Run, calibration: Path | None, validation: Path | None) -> None:
+    """Check that a file which is given is not another split of the run, or the other file."""
+    given = {"calibration": calibration, "validation": validation, "test": None}
+    if not any(given.values()):
+        return  # the run's own are what training made of its data
+    splits = {
+        f"--{split}" if file else f"the run's {split}": file or run.path / f"{split}.npz"
+        for split, file in given.items()
+    }
+    refuse_twins({where: file for where, file in splits.items() if file.exists()})

@@ -18,6 +18,7 @@ from edgeward.convert.source.files import (
     hash_model,
     read_labels,
     read_specs,
+    refuse_twins,
 )
 from edgeward.convert.source.source import Source
 from edgeward.convert.source.specs import (
@@ -141,7 +142,7 @@ def open_user_model(
 def _load(data: UserData) -> dict[Path, Samples]:
     """Read every file of samples, before the seconds that the model takes."""
     files: dict[Path, Samples] = {}
-    hashes: dict[str, Path] = {}
+    splits: dict[str, Path] = {}
     for option, file, least in (
         ("--calibration", data.calibration, 1 if data.test else MIN_VECTORS),
         ("--test", data.test, MIN_VECTORS),
@@ -164,15 +165,9 @@ def _load(data: UserData) -> dict[Path, Samples]:
                 fix=f"add them, or leave out {option}"
                 + (": the artifacts are then unverified" if option == "--test" else ""),
             )
-        twin = hashes.setdefault(sha256_file(file), file)
-        if twin is not file:
-            raise UsageError(
-                f"{file.name} and {twin.name} are the same samples.",
-                received=f"{option} {file}",
-                expected="samples that the artifacts were not made with",
-                fix="split the data; calibrate on training samples",
-            )
+        splits[option] = file
         files[file] = samples
+    refuse_twins(splits)
     return files
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeward.convert.repair.holdout import hold_out
 from edgeward.convert.samples.calibration import choose_calibration
-from edgeward.convert.samples.leakage import find_leakage, without_leaked
+from edgeward.convert.samples.leakage import find_leakage, sample_digests, without_leaked
 from edgeward.convert.samples.suspicion import suspicions
 from edgeward.convert.source.open import open_source
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError
-from edgeward.runtime.samples import Samples, save_samples
+from edgeward.runtime.samples import Samples, load_samples, save_samples
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,45 @@ def test_samples_of_the_validation_split_leak_too(source: Source, tmp_path: Path
     save_samples(file, source.test)
     with pytest.raises(InvalidDataError, match="among the validation samples"):
         find_leakage(replace(source, validation_file=file))
+
+
+def with_validation(source: Source, file: Path, *parts: Samples) -> Source:
+    """The same with these samples to choose a repair by."""
+    images = np.concatenate([np.asarray(part.inputs["image"]) for part in parts])
+    digits = np.concatenate([part.targets["digit"] for part in parts])
+    save_samples(file, Samples({"image": images}, {"digit": digits}))
+    return replace(source, validation_file=file)
+
+
+def test_calibration_samples_do_not_choose_a_repair(source: Source, tmp_path: Path) -> None:
+    validation = source.validation()
+    assert validation is not None
+    file = tmp_path / "v.npz"
+    few = with_validation(source, file, source.calibration.take([4, 9]), validation)
+    leakage = find_leakage(few)
+    assert (leakage.indices, leakage.choosing) == ((), (0, 1))
+    (said,) = leakage.notes
+    total = len(validation) + 2
+    assert f"2 of {total:,} validation samples among the calibration samples" in said
+    assert "validation samples 0, 1; they are left out of what a repair is chosen by" in said
+    values = {"digit": np.zeros((len(source.test), 10), np.float32)}
+    # What judges is as it was, and the note comes along.
+    assert without_leaked(few, values) == (few, values, [said])
+    held = hold_out(few, values, tmp_path)
+    assert held is not None
+    assert sample_digests(held.chooser.test) == sample_digests(validation)
+    assert sample_digests(load_samples(held.chooser.test_file)) == sample_digests(validation)
+    # The twin: the split itself is taken as it is.
+    assert find_leakage(source).choosing == ()
+
+
+def test_validation_samples_that_calibrate_are_an_error(source: Source, tmp_path: Path) -> None:
+    same = with_validation(source, tmp_path / "v.npz", source.calibration)
+    with pytest.raises(InvalidDataError, match="Validation samples are found among the calib"):
+        find_leakage(same)
+    # Where it has no targets it chooses nothing.
+    save_samples(tmp_path / "v.npz", Samples(source.calibration.inputs))
+    assert find_leakage(same).notes == ()
 
 
 def test_one_changed_value_is_another_sample(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -496,11 +497,51 @@ def test_what_cannot_be_used_is_named(
         assert word in str(caught.value)
 
 
-def test_samples_of_the_test_do_not_calibrate(own: Open, tmp_path: Path) -> None:
-    np.savez(tmp_path / "one.npz", x=X, y=KIND)
-    shutil.copy(tmp_path / "one.npz", tmp_path / "two.npz")
-    with pytest.raises(UsageError, match="the same samples"):
-        own(FIRST, calibration=tmp_path / "one.npz", test=tmp_path / "two.npz")
+SPLITS = ("calibration", "validation", "test")
+
+
+@pytest.mark.parametrize("same", itertools.combinations(SPLITS, 2), ids="-".join)
+def test_a_file_is_one_split(own: Open, tmp_path: Path, same: tuple[str, str]) -> None:
+    files = {split: tmp_path / f"{split}.npz" for split in SPLITS}
+    for i, file in enumerate(files.values()):
+        np.savez(file, x=X + np.float32(i), y=KIND)
+    # The very same object, another path of the same file, and a copy of it.
+    first = files[same[0]]
+    copy = tmp_path / "copy.npz"
+    shutil.copy(first, copy)
+    for second in (first, Path(str(first)), copy):
+        with pytest.raises(UsageError, match="the same samples") as caught:
+            own(FIRST, **{**files, same[1]: second})
+        for split in same:
+            assert f"--{split} {tmp_path}" in str(caught.value)
+    # The twin: three files are three splits.
+    assert own(FIRST, **files).verified
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"calibration": "test"}, ("--calibration", "the run's test")),
+        ({"calibration": "validation"}, ("--calibration", "the run's validation")),
+        ({"validation": "test"}, ("--validation", "the run's test")),
+        ({"validation": "calibration"}, ("--validation", "the run's calibration")),
+        ({"validation": "own", "calibration": "own"}, ("--calibration", "--validation")),
+    ],
+)
+def test_a_split_of_a_run_is_no_other_split_of_it(
+    run: Path, tmp_path: Path, given: dict[str, str], words: tuple[str, str]
+) -> None:
+    own = tmp_path / "own.npz"
+    shutil.copy(run / "calibration.npz", own)
+    files = {
+        option: own if split == "own" else run / f"{split}.npz" for option, split in given.items()
+    }
+    with pytest.raises(UsageError, match="the same samples") as caught:
+        open_source(run, **files)
+    for word in words:
+        assert f"{word} /" in str(caught.value)
+    # The twin: each in its own place.
+    assert open_source(run, calibration=own, validation=run / "validation.npz").calibration
 
 
 def test_damaged_npz_and_other_files_are_refused(models: Path, own: Open, tmp_path: Path) -> None:
