@@ -81,3 +81,4 @@ def test_wheel_holds_neither_data_nor_tests(device: Path) -> None:
     assert (site / "edgeward" / "py.typed").is_file()
     assert (site / "edgeward" / "runtime" / "FORMAT.md").is_file()
     assert (site / "edgeward" / "convert" / "report" / "report.html.j2").is_file()
+    assert (site / "edgeward" / "convert" / "report" / "report.md.j2").is_file()

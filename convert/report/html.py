@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from edgeward.convert.drift.metrics import Decisions
+from edgeward.convert.report.template import render
 from edgeward.convert.report.words import show, show_time
 
 if TYPE_CHECKING:
@@ -35,26 +34,16 @@ _LINEAR = 300
 
 def to_html(report: ConversionReport) -> bytes:
     """Return the HTML of a report: one file, no script, no link to anywhere."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = (resources.files(__package__) / "report.html.j2").read_text(encoding="utf-8")
-    return (
-        environment.from_string(text)
-        .render(
-            report=report,
-            drift_plot=drift_plot(report),
-            size_plot=size_plot(report),
-            pareto_plot=pareto_plot(report),
-            confusion_plots=confusion_plots(report),
-            show=show,
-            show_time=show_time,
-        )
-        .encode()
-    )
+    return render(
+        "report.html.j2",
+        report=report,
+        drift_plot=drift_plot(report),
+        size_plot=size_plot(report),
+        pareto_plot=pareto_plot(report),
+        confusion_plots=confusion_plots(report),
+        show=show,
+        show_time=show_time,
+    ).encode()
 
 
 def _figure(width: float, height: float) -> Figure:
