@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ import numpy as np
 from edgeward.runtime.errors import InvalidBundleError, UsageError
 from edgeward.runtime.predictor import Predictor
 
-__all__ = ["Timing", "benchmark"]
+__all__ = ["Timing", "benchmark", "time_calls"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ def benchmark(predictor: Predictor, *, seconds: float = 1.0) -> Timing:
         )
     runner = predictor.runner
     tensors = [runner.tensors(sample) for sample in samples]
-    invoke = _timed([partial(runner.backend.run, tensor) for tensor in tensors], seconds)
-    predict = _timed([partial(predictor.predict, sample) for sample in samples], seconds)
+    fewest = len(samples)
+    invoke = time_calls([partial(runner.backend.run, t) for t in tensors], seconds, fewest=fewest)
+    predict = time_calls([partial(predictor.predict, s) for s in samples], seconds, fewest=fewest)
     return Timing(
         artifact=runner.artifact.id,
         runtime=f"{runner.backend.runtime} {runner.backend.version}",
@@ -64,14 +65,27 @@ def benchmark(predictor: Predictor, *, seconds: float = 1.0) -> Timing:
     )
 
 
-def _timed(calls: list[Callable[[], object]], seconds: float) -> list[float]:
-    for call in calls:
+def time_calls(
+    calls: Sequence[Callable[[], object]], seconds: float, *, fewest: int
+) -> list[float]:
+    """Time calls, one after the other and again from the first, until the time is over.
+
+    Args:
+        calls: What to time, at least one.
+        seconds: How long, about.
+        fewest: How many calls to time at least; so many are made before, because the first ones
+            allocate.
+
+    Returns:
+        Microseconds of each call.
+    """
+    for call in calls[:fewest]:
         call()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for call in calls:
-            start = time.perf_counter_ns()
-            call()
-            times.append((time.perf_counter_ns() - start) / 1000)
+    while len(times) < fewest or time.perf_counter() < end:
+        call = calls[len(times) % len(calls)]
+        start = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - start) / 1000)
     return times

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.arrays import Array, Column, Floats
 from edgeward.runtime.errors import InvalidBundleError, InvalidDataError
 from edgeward.runtime.specs import InputSpec
 from edgeward.runtime.steps import (
@@ -26,7 +26,14 @@ from edgeward.runtime.steps import (
     Tokenize,
 )
 
-__all__ = ["check_raw", "postprocess", "preprocess", "preprocess_batch", "tokenize"]
+__all__ = [
+    "check_raw",
+    "check_raw_column",
+    "postprocess",
+    "preprocess",
+    "preprocess_batch",
+    "tokenize",
+]
 
 Vocabularies = Mapping[str, bytes]
 
@@ -85,6 +92,41 @@ def check_raw(spec: InputSpec, raw: Array | bytes | str, where: str) -> Array | 
     return array
 
 
+def check_raw_column(
+    spec: InputSpec, column: Column, where: str = "sample", *, first: int = 0, count: bool = False
+) -> None:
+    """Check N raw samples of an input against its spec.
+
+    Args:
+        spec: The input.
+        column: The samples of it, at least one.
+        where: What a sample is, for messages.
+        first: Number of the first one, for messages.
+        count: Say how many hold a value that is not finite, and not only which is the first.
+
+    Raises:
+        InvalidDataError: A sample does not fit the spec; names the first one.
+    """
+    if not isinstance(column, np.ndarray):
+        for i, text in enumerate(column, first):
+            check_raw(spec, text, f"{where} {i}")
+        return
+    # All of an array have one dtype and one shape: one sample speaks for them. Values do not.
+    suspect = 0
+    if column.dtype.kind == "f" and not (finite := np.isfinite(column)).all():
+        bad = np.flatnonzero(~finite.reshape(len(column), -1).all(axis=1))
+        if count:
+            sample = column[bad[0]]
+            at = tuple(int(i) for i in np.argwhere(~np.isfinite(sample))[0])
+            raise InvalidDataError(
+                f"{len(bad):,} of {len(column):,} samples hold a value that is not finite.",
+                received=f"{sample[at]} at {list(at)} of {where} {first + bad[0]}",
+                expected="finite numbers",
+            )
+        suspect = int(bad[0])
+    check_raw(spec, column[suspect], f"{where} {first + suspect}")
+
+
 def preprocess(
     spec: InputSpec,
     raw: Array | bytes | str,
@@ -136,12 +178,9 @@ def preprocess_batch(
                 for i, text in enumerate(raw, first)
             ]
         )
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        bad = int(np.argwhere(~np.isfinite(raw))[0][0])
-        check_raw(spec, raw[bad], f"sample {first + bad}")
     if len(raw) == 0:
         raise InvalidDataError("There are no samples.", received="0", expected="at least 1")
-    check_raw(spec, raw[0], f"sample {first}")
+    check_raw_column(spec, raw, first=first)
     return _apply_to_arrays(spec.preprocessing, raw, f"sample {first}")
 
 

@@ -17,7 +17,7 @@ from edgeward.runtime.errors import InvalidDataError
 from edgeward.runtime.specs import OutputSpec
 from edgeward.runtime.tasks import METRIC, decide
 
-__all__ = ["MAX_SQNR", "Agreement", "measure_agreement"]
+__all__ = ["MAX_SQNR", "Agreement", "decibels", "measure_agreement"]
 
 # Equal outputs have an infinite ratio, and noise on a signal of zero a ratio of minus infinity;
 # JSON has neither. The last bit of one float32 value among a billion is at about 240 dB.
@@ -110,20 +110,33 @@ def measure_agreement(
         output=output,
         task=spec.task,
         samples=len(values),
-        sqnr=_decibels(signal, noise),
+        sqnr=_sqnr(signal, noise),
         largest_difference=float(np.abs(noise).max(initial=0.0)),
         decisions=decisions,
     )
 
 
-def _decibels(signal: Array, noise: Array) -> float:
+def _sqnr(signal: Array, noise: Array) -> float:
     # Scaled first: the square of a large float32 is far from the limits, that of a small
     # subnormal one is not.
     peak = max(float(np.abs(signal).max(initial=0.0)), float(np.abs(noise).max(initial=0.0)))
-    power = float(np.square(noise / peak).sum()) if peak else 0.0
-    if power == 0:
+    if not peak:
         return MAX_SQNR
-    wanted = float(np.square(signal / peak).sum())
-    if wanted == 0:
+    return decibels(float(np.square(signal / peak).sum()), float(np.square(noise / peak).sum()))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return the ratio of two powers in dB, within +-MAX_SQNR; no noise is MAX_SQNR.
+
+    Args:
+        signal: Sum of the squares of the signal.
+        noise: Sum of the squares of the noise; what is NaN or infinite is all noise.
+
+    >>> decibels(1.0, 0.01), decibels(0.0, 0.0), decibels(0.0, 1.0), decibels(1.0, math.nan)
+    (20.0, 300.0, -300.0, -300.0)
+    """
+    if noise == 0:
+        return MAX_SQNR
+    if not (0 < signal < math.inf and noise < math.inf):
         return -MAX_SQNR
-    return min(MAX_SQNR, max(-MAX_SQNR, 10 * math.log10(wanted / power)))
+    return min(MAX_SQNR, max(-MAX_SQNR, 10 * math.log10(signal / noise)))

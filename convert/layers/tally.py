@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeward.convert.drift.agreement import MAX_SQNR
+from edgeward.convert.drift.agreement import decibels
 from edgeward.convert.layers.probe import Grid, Weight
 from edgeward.runtime.arrays import Array
 
@@ -73,12 +73,12 @@ class Tally:
     @property
     def sqnr(self) -> float:
         """Signal to quantisation noise ratio in dB against the float model."""
-        return _decibels(self._signal, self._noise)
+        return decibels(self._signal, self._noise)
 
     @property
     def own_sqnr(self) -> float:
         """The same for the noise that arises here alone."""
-        return _decibels(self._signal_here, self._noise_here)
+        return decibels(self._signal_here, self._noise_here)
 
     @property
     def clipped(self) -> float:
@@ -139,15 +139,6 @@ class Tally:
 
 def _beyond(values: Array, low: float, high: float) -> int:
     return int(np.count_nonzero((values < low) | (values > high)))
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return MAX_SQNR
-    # NaN and infinity are noise.
-    if not (0 < signal < math.inf and noise < math.inf):
-        return -MAX_SQNR
-    return min(MAX_SQNR, max(-MAX_SQNR, 10 * math.log10(signal / noise)))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ bundle: its preprocessing, quantisation and decoding are part of the number.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
 from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.benchmark import time_calls
 from edgeward.runtime.errors import EdgewardError, MissingExtraError, TargetError
 from edgeward.runtime.files import sha256_bytes
 from edgeward.runtime.golden import Expected
@@ -270,15 +271,6 @@ def latency_us(runner: Runner, samples: Samples) -> float:
         runner: The artifact in its interpreter, batch 1.
         samples: Raw inputs, at least one; they are used in turns.
     """
-    tensors = [
-        runner.tensors({name: column[i] for name, column in samples.inputs.items()})
-        for i in range(min(8, len(samples)))
-    ]
-    runner.backend.run(tensors[0])  # the first one allocates
-    times: list[int] = []
-    end = time.perf_counter() + _SECONDS
-    while len(times) < _FEWEST or time.perf_counter() < end:
-        start = time.perf_counter_ns()
-        runner.backend.run(tensors[len(times) % len(tensors)])
-        times.append(time.perf_counter_ns() - start)
-    return float(np.median(times)) / 1000
+    tensors = [runner.tensors(_sample(samples, i)) for i in range(min(8, len(samples)))]
+    calls = [partial(runner.backend.run, tensor) for tensor in tensors]
+    return float(np.median(time_calls(calls, _SECONDS, fewest=_FEWEST)))

@@ -12,7 +12,7 @@ import numpy as np
 from edgeward.convert.worker.inspection import ModelInput, ModelOutput
 from edgeward.runtime.arrays import Array, Column
 from edgeward.runtime.errors import InvalidDataError, UsageError
-from edgeward.runtime.preprocessing import check_raw, preprocess_batch
+from edgeward.runtime.preprocessing import check_raw_column, preprocess_batch
 from edgeward.runtime.samples import Samples
 from edgeward.runtime.specs import InputSpec, OutputSpec
 from edgeward.runtime.steps import Affine
@@ -380,18 +380,6 @@ def check_column(spec: InputSpec, column: Column, vocabularies: Mapping[str, byt
         InvalidDataError: A sample does not fit the spec; names the first one, and how many hold
             values that are not finite.
     """
-    if not isinstance(column, np.ndarray):
-        for i, text in enumerate(column):
-            check_raw(spec, text, f"sample {i}")
-    elif column.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(column).reshape(len(column), -1).all(axis=1))
-        if len(bad):
-            sample = column[bad[0]]
-            at = tuple(int(i) for i in np.argwhere(~np.isfinite(sample))[0])
-            raise InvalidDataError(
-                f"{len(bad):,} of {len(column):,} samples hold a value that is not finite.",
-                received=f"{sample[at]} at {list(at)} of sample {bad[0]}",
-                expected="finite numbers",
-            )
-    # All of an array have one dtype and one shape: one sample shows what becomes of them.
+    check_raw_column(spec, column, count=True)
+    # What the steps make of one sample shows what they make of all.
     preprocess_batch(spec, column[:1], vocabularies)

@@ -24,7 +24,13 @@ from edgeward.runtime.manifest import (
     Softmax,
     Tokenize,
 )
-from edgeward.runtime.preprocessing import check_raw, postprocess, preprocess, preprocess_batch
+from edgeward.runtime.preprocessing import (
+    check_raw,
+    check_raw_column,
+    postprocess,
+    preprocess,
+    preprocess_batch,
+)
 from edgeward.runtime.samples import load_samples
 
 quick = settings(max_examples=60, deadline=None, database=None, derandomize=True)
@@ -469,6 +475,27 @@ def test_in_a_batch_the_bad_sample_is_named_by_its_number() -> None:
         preprocess_batch(TEXT, [b"a", b"b", b"\xff"], VOCABULARY)
     with pytest.raises(InvalidDataError, match="no samples"):
         preprocess_batch(VECTOR, batch[:0])
+
+
+def test_a_column_is_checked_whole_and_its_bad_samples_are_named_or_counted() -> None:
+    batch = np.zeros((9, 4), np.float32)
+    check_raw_column(VECTOR, batch)
+    check_raw_column(TEXT, [b"a", "b"])
+    batch[6, 2] = batch[8] = np.inf
+    with pytest.raises(InvalidDataError, match="train sample 16 holds") as caught:
+        check_raw_column(VECTOR, batch, "train sample", first=10)
+    assert caught.value.received == "inf at [2]"
+    with pytest.raises(InvalidDataError, match="2 of 9 samples hold") as caught:
+        check_raw_column(VECTOR, batch, first=10, count=True)
+    assert caught.value.received == "inf at [2] of sample 16"
+    # What is wrong with the values comes first, and one sample speaks for shape and dtype.
+    with pytest.raises(InvalidDataError, match="sample 6 holds"):
+        check_raw_column(VECTOR, batch[:, :3])
+    for wrong in (batch[:6, :3], batch[:6].astype(np.float64)):
+        with pytest.raises(InvalidDataError, match="sample 0 has the wrong"):
+            check_raw_column(VECTOR, wrong, count=True)
+    with pytest.raises(InvalidDataError, match="sample 1 is not UTF-8"):
+        check_raw_column(TEXT, [b"a", b"\xff"])
 
 
 # ---- postprocessing

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeward.runtime.arrays import Array, Column
+from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError
-from edgeward.runtime.preprocessing import check_raw
+from edgeward.runtime.preprocessing import check_raw_column
 from edgeward.runtime.samples import Samples
 from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
 from edgeward.runtime.tasks import check_targets
@@ -66,7 +66,7 @@ def check_dataset(
     for split, samples in dataset.splits.items():
         named = samples.named(list(inputs), list(outputs))
         for name, spec in inputs.items():
-            _check_column(spec, named.inputs[name], split)
+            check_raw_column(spec, named.inputs[name], f"{split} sample")
         for name, output in outputs.items():
             if name in named.targets:
                 _check_targets(output, named.targets[name], split)
@@ -79,20 +79,6 @@ def check_dataset(
     for name, output in outputs.items():
         if output.labels is not None:
             _check_classes(output.labels, dataset.train.targets[name])
-
-
-def _check_column(spec: InputSpec, column: Column, split: str) -> None:
-    if not isinstance(column, np.ndarray):
-        for index, text in enumerate(column):
-            check_raw(spec, text, f"{split} sample {index}")
-        return
-    # An array has one dtype and shape, so its first sample speaks for all; values do not.
-    suspects = [0]
-    if column.dtype.kind == "f":
-        finite = np.isfinite(column).reshape(len(column), -1).all(axis=1)
-        suspects = [*np.flatnonzero(~finite)[:1].tolist(), 0]
-    for index in suspects:
-        check_raw(spec, column[index], f"{split} sample {index}")
 
 
 def _check_targets(spec: OutputSpec, targets: Array, split: str) -> None:
