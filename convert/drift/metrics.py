@@ -131,7 +131,16 @@ def measure_drift(
         bound = upper_bound(MAX_PSNR - each[:, None], lambda means: means[:, 0])
     verdict = "pass" if bound <= budget else "refused" if drop > budget else "inconclusive"
     return OutputDrift(
-        output, spec.task, metric, was, now, drop, bound, budget, len(values), verdict
+        output=output,
+        task=spec.task,
+        metric=metric,
+        reference=was,
+        value=now,
+        drop=drop,
+        upper_bound=bound,
+        budget=budget,
+        samples=len(values),
+        verdict=verdict,
     )
 
 

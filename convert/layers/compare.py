@@ -97,13 +97,13 @@ def layer_drift(
             tallies[name].add(theirs[name], here[name], mine[name])
     known = frozenset(names)
     errors = weight_errors(artifact.weights, reference.weights)
-    found = [
+    drifts = [
         _drift(name, artifact.values[name], tallies[name], _piece(artifact, name, known, errors))
         for name in names
     ]
     computed = [name for name in mine if artifact.values[name].op != "INPUT"]
     return LayerReport(
-        layers=sorted(found, key=lambda one: one.own_sqnr),
+        layers=sorted(drifts, key=lambda drift: drift.own_sqnr),
         matched=sum(name in names for name in computed),
         tensors=len(computed),
         samples=count,
@@ -133,7 +133,7 @@ def _piece(
         before = {n for n in value.reads if n in artifact.values and n not in matched} - seen
         seen |= before
         waiting += sorted(before)
-    damaged.sort(key=lambda one: -one.share)
+    damaged.sort(key=lambda error: -error.share)
     ops = {artifact.values[other].op for other in seen - {name}}
     return _Piece(damaged, sorted(ops - {"QUANTIZE", "DEQUANTIZE"}))
 
@@ -219,8 +219,13 @@ def compare_layers(
     try:
         return isolated(
             f"comparing {artifact_id} layer by layer",
-            *(layer_drift, artifact_id, data, twin, feeds),
+            layer_drift,
+            artifact_id,
+            data,
+            twin,
+            feeds,
         )
     except EdgewardError as error:
         received = "" if error.received is None else str(error.received)
-        return LayerReport([], 0, 0, 0, skipped=f"{error.message} {received}".strip())
+        why = f"{error.message} {received}".strip()
+        return LayerReport(layers=[], matched=0, tensors=0, samples=0, skipped=why)

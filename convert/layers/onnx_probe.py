@@ -57,7 +57,7 @@ class OnnxProbe:
         return np.asarray(numpy_helper.to_array(self._constants[name]))
 
     def _read_weights(self) -> dict[str, Weight]:
-        found = {
+        weights = {
             name: Weight(self._constant(name).astype(np.float64), np.zeros(()), 0)
             for name, tensor in self._constants.items()
             if tensor.data_type == onnx.TensorProto.FLOAT
@@ -69,8 +69,8 @@ class OnnxProbe:
                 zeros = self._constant(given[2]) if len(given) > 2 else np.zeros(1)
                 axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
                 axis = axis % values.ndim if values.ndim > 1 else 0
-                found[_plain(given[0])] = dequantized_weight(values, scales, zeros, axis)
-        return found
+                weights[_plain(given[0])] = dequantized_weight(values, scales, zeros, axis)
+        return weights
 
     def _read_values(self) -> dict[str, Value]:
         grids: dict[str, Grid | None] = {}
@@ -126,9 +126,9 @@ class OnnxProbe:
         shown = {tensor: name for name, tensor in self._shown.items()}
         wanted = [o.name for o in self._session.get_outputs() if o.name in shown]
         tensors = self._session.run(wanted, {_fed(n, self._inputs): feed[n] for n in self._fed})
-        found = {name: feed[name] for name in self._inputs if name not in self._shown}
-        found |= {shown[name]: array for name, array in zip(wanted, tensors, strict=True)}
-        return {name: array for name, array in found.items() if array.dtype == np.float32}
+        values = {name: feed[name] for name in self._inputs if name not in self._shown}
+        values |= {shown[name]: array for name, array in zip(wanted, tensors, strict=True)}
+        return {name: array for name, array in values.items() if array.dtype == np.float32}
 
     def cut(self, names: Collection[str]) -> OnnxProbe:
         """See ``Probe.cut``."""

@@ -79,4 +79,5 @@ def culprit(layers: Sequence[LayerDrift]) -> LayerDrift | None:
     Damage outside of the file (permuted labels, wrong preprocessing) is in both files alike, and
     no layer is to blame for it.
     """
-    return min((one for one in layers if one.cause), key=lambda one: one.own_sqnr, default=None)
+    lost = (layer for layer in layers if layer.cause)
+    return min(lost, key=lambda layer: layer.own_sqnr, default=None)

@@ -168,7 +168,7 @@ def weight_errors(
     Returns:
         Name -> error, for those that differ by more than rounding.
     """
-    found: dict[str, WeightError] = {}
+    errors: dict[str, WeightError] = {}
     for name, weight in weights.items():
         float_ = reference.get(name)
         if float_ is None or float_.values.shape != weight.values.shape or not weight.values.ndim:
@@ -182,8 +182,8 @@ def weight_errors(
         bad = np.flatnonzero(beyond & (share > _SHARE))
         if len(bad):
             what = "bias" if weight.values.ndim == 1 else "weights"
-            found[name] = WeightError(name, _text(what, bad, share), float(share[bad].max()))
-    return found
+            errors[name] = WeightError(name, _text(what, bad, share), float(share[bad].max()))
+    return errors
 
 
 def _by_channel(values: Array, axis: int) -> Array:

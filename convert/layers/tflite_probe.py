@@ -78,7 +78,7 @@ class TfliteProbe:
             interpreter.invoke()
         except RuntimeError as error:
             raise TargetError("The runtime failed on this model.", received=error) from None
-        found: dict[str, Array] = {}
+        values: dict[str, Array] = {}
         for name in self.values:
             if name not in self._index:
                 continue
@@ -88,10 +88,10 @@ class TfliteProbe:
                 continue
             grid = self._grids[self._index[name]]
             if grid is not None:
-                found[name] = dequantize(array, grid.scale, grid.zero_point)
+                values[name] = dequantize(array, grid.scale, grid.zero_point)
             elif array.dtype == np.float32:
-                found[name] = array
-        return found
+                values[name] = array
+        return values
 
     def cut(self, names: Collection[str]) -> TfliteProbe:
         """See ``Probe.cut``."""
@@ -144,7 +144,7 @@ def _grid(tensor: Any) -> Grid | None:
 
 
 def _weights(model: Any, graph: Any) -> dict[str, Weight]:
-    found: dict[str, Weight] = {}
+    weights: dict[str, Weight] = {}
     for tensor in graph.tensors:
         content, dtype = model.buffers[tensor.buffer].data, DTYPES[tensor.type]
         if content is None or dtype not in ("float32", "int8", "int32", "int64"):
@@ -156,10 +156,10 @@ def _weights(model: Any, graph: Any) -> dict[str, Weight]:
             continue  # packed in a way that this does not know
         values = values.reshape(shape)
         if dtype == "float32":
-            found[text_of(tensor.name)] = Weight(values.astype(np.float64), np.zeros(()), 0)
+            weights[text_of(tensor.name)] = Weight(values.astype(np.float64), np.zeros(()), 0)
         elif read is not None and read.scale is not None and len(read.scale) and shape:
             zeros = np.zeros(1) if read.zeroPoint is None else np.array(read.zeroPoint)
-            found[text_of(tensor.name)] = dequantized_weight(
+            weights[text_of(tensor.name)] = dequantized_weight(
                 values, np.array(read.scale), zeros, int(read.quantizedDimension)
             )
-    return found
+    return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgeward.convert.artifact.lint import describe
@@ -115,12 +116,17 @@ def measure_one(
     lowest = {**description.min_runtime, **min_runtimes(locate_ops(data))}
     description = replace(description, min_runtime=lowest)
     artifact = describe_artifact(artifact_id, known.file, data, description, stateful=stateful)
-    measured = isolated(
-        f"measuring {artifact_id}",
-        *(measure, artifact, data, description.nodes, bench.source, bench.values),
-        *(bench.golden, bench.max_drop),
-        timeout=bench.timeout,
+    measuring = partial(
+        measure,
+        artifact,
+        data,
+        nodes=description.nodes,
+        source=bench.source,
+        float_values=bench.values,
+        golden=bench.golden,
+        max_drop=bench.max_drop,
     )
+    measured = isolated(f"measuring {artifact_id}", measuring, timeout=bench.timeout)
     target.check_measured(artifact_id, measured.unusable)
     float_file = bench.folder / known.twin.file
     if float_file.exists():

@@ -171,7 +171,14 @@ def measure(
     runner = next(iter(runners.values()))
     seen = max(tolerance(runner, outputs), tolerance(runner, one_by_one), elsewhere(artifact))
     measured = Measured(
-        *(artifact, data, drifts, agreements, source.unverified, unusable, expected, nodes),
+        artifact=artifact,
+        data=data,
+        drifts=drifts,
+        agreements=agreements,
+        unverified=source.unverified,
+        unusable=unusable,
+        expected=expected,
+        nodes=nodes,
         latency=latency,
     )
     entries = _for_manifest(measured, source, max_drop)
@@ -219,8 +226,8 @@ def _sample(samples: Samples, i: int) -> dict[str, Array | bytes]:
 
 
 def _one_by_one(runner: Runner, samples: Samples) -> dict[str, Array]:
-    found = [runner.invoke(_sample(samples, i)) for i in range(len(samples))]
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+    answers = [runner.invoke(_sample(samples, i)) for i in range(len(samples))]
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
 def _resizes(runner: Runner, samples: Samples) -> bool:

@@ -42,27 +42,42 @@ def parity(
     count = len(source.test)
     samples = source.test.take(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int))
     rows: list[ParityRow] = []
-    for one in measured:
-        progress(f"parity of {one.artifact.id} on {len(samples):,} samples")
-        rows += _rows(one, source, samples)
+    for m in measured:
+        progress(f"parity of {m.artifact.id} on {len(samples):,} samples")
+        rows += _rows(m, source, samples)
     return rows
 
 
-def _rows(one: Measured, source: Source, samples: Samples) -> list[ParityRow]:
+def _rows(measured: Measured, source: Source, samples: Samples) -> list[ParityRow]:
     rows: list[ParityRow] = []
     first: dict[str, Array] | None = None
-    artifact = one.artifact
+    artifact = measured.artifact
     for backend in available_backends(artifact.format):
         for kernels in FORMATS[artifact.format].kernels:
             try:
                 # A kernel that aborts the process is a row, and not the end.
                 runtime, raw = isolated(
                     f"{artifact.id} on {backend}, {kernels} kernels",
-                    *(_run, one, source, samples, backend, kernels),
+                    _run,
+                    measured,
+                    source,
+                    samples,
+                    backend,
+                    kernels,
                 )
             except EdgewardError as error:
                 name = f"{backend} ({kernels})"
-                rows.append(ParityRow(artifact.id, name, kernels, 0, None, 0.0, None, str(error)))
+                row = ParityRow(
+                    artifact=artifact.id,
+                    runtime=name,
+                    kernels=kernels,
+                    samples=0,
+                    max_lsb=None,
+                    differing=0.0,
+                    flips=None,
+                    detail=str(error),
+                )
+                rows.append(row)
                 continue
             first = first or raw
             rows.append(_compare(artifact.id, runtime, kernels, source, first, raw))
@@ -70,11 +85,11 @@ def _rows(one: Measured, source: Source, samples: Samples) -> list[ParityRow]:
 
 
 def _run(
-    one: Measured, source: Source, samples: Samples, backend: str, kernels: str
+    measured: Measured, source: Source, samples: Samples, backend: str, kernels: str
 ) -> tuple[str, dict[str, Array]]:
-    loaded = open_backend(one.artifact, one.data, backend, kernels=kernels)
+    loaded = open_backend(measured.artifact, measured.data, backend, kernels=kernels)
     specs = (source.inputs, source.outputs, source.vocabularies)
-    runner = Runner(one.artifact, loaded, *specs)
+    runner = Runner(measured.artifact, loaded, *specs)
     raw = runner.invoke_batch(samples.inputs)
     values = {f"value {name}": value for name, value in runner.values(raw).items()}
     return f"{loaded.runtime} {loaded.version}", {**raw, **values}

@@ -68,7 +68,7 @@ def reproduce(source: Source, values: Mapping[str, Floats]) -> dict[str, Reprodu
     Raises:
         ReproductionError: It does not, or a run has no metric to reproduce.
     """
-    found: dict[str, Reproduction] = {}
+    reproductions: dict[str, Reproduction] = {}
     for name, spec in source.outputs.items():
         metric = METRIC[spec.task]
         expected = source.expected.get(f"{name}.{metric}", source.expected.get(metric))
@@ -93,8 +93,8 @@ def reproduce(source: Source, values: Mapping[str, Floats]) -> dict[str, Reprodu
                 expected=f"{expected:.4f}, within {_TOLERANCE[metric]}",
                 fix=_FIX_USER if source.user else _FIX_RUN,
             )
-        found[name] = Reproduction(metric, expected, measured, samples)
-    return found
+        reproductions[name] = Reproduction(metric, expected, measured, samples)
+    return reproductions
 
 
 _FIX_RUN = (

@@ -39,8 +39,8 @@ def tolerance(runner: Runner, outputs: list[dict[str, Array]]) -> int:
     for name, spec in runner.outputs.items():
         if spec.task not in ("classification", "binary"):
             continue
-        decided = [decisions(runner, name, one[name]) for one in outputs]
-        margins = [margin_lsb(runner, name, spec, one[name]) for one in outputs]
+        decided = [decisions(runner, name, values[name]) for values in outputs]
+        margins = [margin_lsb(runner, name, spec, values[name]) for values in outputs]
         for i, j in itertools.permutations(range(len(outputs)), 2):
             flipped = decided[i] != decided[j]
             seen = max(seen, math.ceil(margins[i][flipped].max(initial=0)))

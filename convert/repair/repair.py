@@ -120,19 +120,19 @@ def _climb(
     result: Repaired,
 ) -> None:
     """Make one rung of the ladder for all artifacts together, and take what passes."""
-    attempts = [one for plan in plans.values() for one in plan]
+    attempts = [attempt for plan in plans.values() for attempt in plan]
     if not attempts:
         return
     made, folder = trials.make(rung, Plan(attempts, distil))
     for wanted, plan in plans.items():
-        found: list[Tried] = []
+        measured: list[Tried] = []
         for attempt in plan:
-            one = trials.try_out(wanted, attempt, made, folder)
-            found += [one] if one else []
-            if one and one.good:
+            trial = trials.try_out(wanted, attempt, made, folder)
+            measured += [trial] if trial else []
+            if trial and trial.good:
                 break
-        tried[wanted] += found
-        chosen = choose(found)
+        tried[wanted] += measured
+        chosen = choose(measured)
         final = None if chosen is None else trials.judge(wanted, chosen)
         if chosen is not None and final is not None:
             result.replaced[wanted] = final
@@ -157,7 +157,7 @@ def _fall_back(
         format_: fallback_rung(m.artifact.id, shop.used, trials.islands(m), have)
         for format_, m in firsts.items()
     }
-    attempts = [one for plan in plans.values() for one in plan]
+    attempts = [attempt for plan in plans.values() for attempt in plan]
     made, folder = (
         trials.make("fallback", Plan(attempts)) if attempts else (None, shop.bench.folder)
     )
@@ -165,37 +165,37 @@ def _fall_back(
         first = firsts[format_].artifact.id
         wanted = [m.artifact.id for m in lost if m.artifact.format == format_]
         outcomes = [trials.try_out(first, attempt, made, folder) for attempt in plan if made]
-        found = [one for one in outcomes if one]
-        hopeful = choose(found)
-        good = [one for one in found if one.good] or ([hopeful] if hopeful else [])
+        tried = [trial for trial in outcomes if trial]
+        hopeful = choose(tried)
+        good = [trial for trial in tried if trial.good] or ([hopeful] if hopeful else [])
         # What was asked for too and passed has been judged already.
         standing = [m for m in there if stands_for(first, m.artifact.id) and _passed(m)]
         candidates: list[Tried | Measured] = [*good, *standing]
-        for one in sorted(candidates, key=_size):
-            open_ = [name for name in wanted if stands_for(name, _id(one))]
+        for candidate in sorted(candidates, key=_size):
+            open_ = [name for name in wanted if stands_for(name, _id(candidate))]
             open_ = [name for name in open_ if name not in result.instead]
             if not open_:
                 continue
-            final = trials.judge(open_[0], one) if isinstance(one, Tried) else one
+            final = trials.judge(open_[0], candidate) if isinstance(candidate, Tried) else candidate
             if final is None:
                 continue
             result.instead |= dict.fromkeys(open_, final.artifact.id)
-            if isinstance(one, Tried):
+            if isinstance(candidate, Tried):
                 result.added.append(final)
-                if one.attempt.settings != DEFAULT:
-                    result.settings[final.artifact.id] = one.attempt.describe()
+                if candidate.attempt.settings != DEFAULT:
+                    result.settings[final.artifact.id] = candidate.attempt.describe()
 
 
 def _passed(measured: Measured) -> bool:
     return measured.verdict in ("pass", "unverified")
 
 
-def _id(one: Tried | Measured) -> str:
-    return (one.measured if isinstance(one, Tried) else one).artifact.id
+def _id(candidate: Tried | Measured) -> str:
+    return (candidate.measured if isinstance(candidate, Tried) else candidate).artifact.id
 
 
-def _size(one: Tried | Measured) -> int:
-    return (one.measured if isinstance(one, Tried) else one).artifact.size
+def _size(candidate: Tried | Measured) -> int:
+    return (candidate.measured if isinstance(candidate, Tried) else candidate).artifact.size
 
 
 def mend(
@@ -264,7 +264,14 @@ def mend(
             program="attempts",
         )
 
-    shop = Workshop(bench, holdout, make, used, len(every), progress)
+    shop = Workshop(
+        bench=bench,
+        holdout=holdout,
+        make=make,
+        used=used,
+        available=len(every),
+        progress=progress,
+    )
     mended = repair(failing, measured, shop, allowed)
     mended.notes += notes
     return mended

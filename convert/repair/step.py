@@ -48,7 +48,14 @@ class RepairStep:
     def failed(cls, wanted: str, attempt: Attempt, samples: str, reason: str) -> RepairStep:
         """Make the step of an attempt that came to nothing."""
         return cls(
-            *(wanted, attempt.artifact, attempt.describe(), samples, "failed", None, [], reason),
+            wanted=wanted,
+            artifact=attempt.artifact,
+            how=attempt.describe(),
+            samples=samples,
+            verdict="failed",
+            size=None,
+            drifts=[],
+            reason=reason,
             in_float=attempt.settings.float_layers,
         )
 

@@ -156,7 +156,7 @@ class ConversionReport:
     @property
     def failed(self) -> list[ArtifactReport]:
         """The artifacts that are not in the bundle, and that no other stands for."""
-        return [one for one in self.artifacts if not one.bundled and not one.instead]
+        return [a for a in self.artifacts if not a.bundled and not a.instead]
 
     @property
     def unverified(self) -> list[str]:

@@ -27,7 +27,8 @@ def choose_calibration(source: Source, count: int = DEFAULT_COUNT) -> Samples:
     """
     # All of them, although ``count`` calibrate now: repair may calibrate with more.
     check_samples(
-        *(source, Samples(source.calibration.inputs)),
+        source,
+        Samples(source.calibration.inputs),
         f"calibration samples ({source.calibration_name})",
         fix="calibrate on raw samples of the training split, as python -m train writes them",
     )

@@ -67,10 +67,11 @@ def check_splits(source: Source) -> None:
     for split, file, samples in splits:
         if file is None or not file.exists():
             continue
-        found = source.validation() if samples is None else samples
-        if found is not None:
+        loaded = source.validation() if samples is None else samples
+        if loaded is not None:
             check_samples(
-                *(source, found),
+                source,
+                loaded,
                 f"{split} samples ({file.name})",
                 fix=f"raw samples and targets of the {split} split, every one of them finite and "
                 "as the inputs are described",

@@ -63,16 +63,16 @@ def find_leakage(source: Source) -> Leakage:
         sample_digests(source.calibration),
     )
     notes: list[str] = []
-    leaked = {*test.found_among(*calibration, notes)}
+    leaked = {*test.shared_with(*calibration, notes)}
     choosing: list[int] = []
     file = source.validation_file
     validation = source.validation() if file is not None and file.exists() else None
     if file is not None and validation is not None:
         digests = sample_digests(validation)
-        leaked |= {*test.found_among(f"validation samples ({file.name})", digests, notes)}
+        leaked |= {*test.shared_with(f"validation samples ({file.name})", digests, notes)}
         if set(source.test.targets) <= set(validation.targets):
             split = _Split("validation", "what a repair is chosen by", digests)
-            choosing = split.found_among(*calibration, notes)
+            choosing = split.shared_with(*calibration, notes)
     return Leakage(tuple(sorted(leaked)), tuple(notes), tuple(choosing))
 
 
@@ -90,7 +90,7 @@ class _Split:
     use: str
     digests: list[bytes]
 
-    def found_among(self, where: str, others: list[bytes], notes: list[str]) -> list[int]:
+    def shared_with(self, where: str, others: list[bytes], notes: list[str]) -> list[int]:
         """Return which of these samples must not be used, because others are the same.
 
         Args:
@@ -102,16 +102,16 @@ class _Split:
             InvalidDataError: They are too many.
         """
         known, total = set(others), len(self.digests)
-        found = [i for i, digest in enumerate(self.digests) if digest in known]
-        if not found:
+        shared = [i for i, digest in enumerate(self.digests) if digest in known]
+        if not shared:
             return []
-        count = f"{len(found):,} of {total:,} {self.name} samples"
-        more = ", ..." if len(found) > _SHOWN else ""
-        shown = f"{self.name} samples {', '.join(str(i) for i in found[:_SHOWN])}{more}"
-        if len(found) <= FEW * total:
+        count = f"{len(shared):,} of {total:,} {self.name} samples"
+        more = ", ..." if len(shared) > _SHOWN else ""
+        shown = f"{self.name} samples {', '.join(str(i) for i in shared[:_SHOWN])}{more}"
+        if len(shared) <= FEW * total:
             notes.append(f"{count} among the {where}: {shown}; they are left out of {self.use}")
-            return found
-        if len(found) <= _REPEATS * _repeated(self.digests):
+            return shared
+        if len(shared) <= _REPEATS * _repeated(self.digests):
             # Such inputs meet again by nature, and without them only the rare ones would be left.
             notes.append(
                 f"{count} among the {where}: {shown}; {self.name} samples repeat each other as "

@@ -112,7 +112,7 @@ def suspect_classes(output: str, calibrated: Array, tested: Array) -> str:
     # By chance a class is missing only where there are few samples for each.
     if len(mine) > len(all_) / 2 or len(calibrated) < 5 * len(all_):
         return ""
-    shown = ", ".join(str(one) for one in mine)
+    shown = ", ".join(str(index) for index in mine)
     return (
         f"the calibration samples are of class {shown} of {output!r} only, the test samples of "
         f"{len(all_)} classes: draw them from all classes"

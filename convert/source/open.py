@@ -92,7 +92,13 @@ def open_source(
     from edgeward.convert.source.user import UserData, open_user_model
 
     data = UserData(
-        calibration, test, validation, labels, preprocessing, shapes or {}, expect or {}
+        calibration=calibration,
+        test=test,
+        validation=validation,
+        labels=labels,
+        preprocessing=preprocessing,
+        shapes=shapes or {},
+        expect=expect or {},
     )
     return open_user_model(
         Path(source), data, timeout=timeout, progress=progress or (lambda _: None)
