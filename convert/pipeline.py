@@ -15,7 +15,6 @@ from edgeward.convert.bundle.reuse import Shelf, open_shelves, recall, take_over
 from edgeward.convert.bundle.write import (
     REPORTS,
     check_target,
-    locked,
     previous_release,
     refusal_of,
     remove_refusal,
@@ -29,6 +28,7 @@ from edgeward.convert.variants import INT8, plan
 from edgeward.convert.worker.conversion import convert_all, default_memory
 from edgeward.convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
 from edgeward.runtime.errors import MissingExtraError, TargetError, UsageError
+from edgeward.runtime.locks import locked
 from edgeward.runtime.samples import save_samples
 
 __all__ = ["DEFAULT_TIMEOUT", "convert"]
@@ -288,7 +288,7 @@ def convert(
             record = dataclasses.replace(record, request="")
     if write:
         progress(f"writing {path}")
-        with locked(path.parent):
+        with locked(path.parent):  # so that one release number is given out once
             release = previous_release(path) + 1
             report = report_of(release)
             write_bundle(path, bundle_files(opened, passed, report, release, golden, record))

@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import REPOSITORY, SUBSET, RunPython, child_environment, python
+
+from edgeward.runtime.locks import locked
 
 # Before TensorFlow can be imported by anything: the other way round tflite-runtime 2.14 fails with
 # "ValueError: vector::reserve".
@@ -42,22 +43,13 @@ def run_python(tmp_path: Path) -> RunPython:
     return call
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    import fcntl
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """Make a folder once for all workers of pytest-xdist."""
     base = factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         base = base.parent
     folder = base / f"shared-{name}"
-    with _locked(base / f"{name}.lock"):
+    with locked(base / f"{name}.lock"):
         if not folder.exists():
             partial = base / f"partial-{name}"
             make(partial)

@@ -103,7 +103,16 @@ ONE_FORMAT = ("convert/bundle/android.py", "convert/cli.py")
 
 STDLIB_ONLY = tuple(
     f"runtime/{name}.py"
-    for name in ("strict_json", "steps", "specs", "artifact", "manifest", "errors", "files")
+    for name in (
+        "strict_json",
+        "steps",
+        "specs",
+        "artifact",
+        "manifest",
+        "errors",
+        "files",
+        "locks",
+    )
 )
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeward.convert.variants import artifact_ids
@@ -20,7 +20,6 @@ from edgeward.runtime.files import fsync_tree, render_sums, sha256_bytes, write_
 __all__ = [
     "REPORTS",
     "check_target",
-    "locked",
     "previous_release",
     "refusal_of",
     "remove_refusal",
@@ -72,22 +71,6 @@ def check_target(path: Path, option: str = "--out DIR") -> None:
             received=f"{path.parent}: {error.strerror}",
             fix=f"choose another folder: {option}",
         ) from None
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of bundles: one release number is given out once."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def refusal_of(path: Path) -> Path:

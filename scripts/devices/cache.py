@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgeward.runtime.locks import locked
 from edgeward.train.datasets.cache import cache_folder
 
 __all__ = ["built", "devices_folder"]
@@ -35,7 +34,7 @@ def built(name: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     """
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     folder = devices_folder() / f"{name}-{key}"
-    with _locked(devices_folder() / f".{name}.lock"):
+    with locked(devices_folder() / f".{name}.lock"):
         if not folder.exists():
             partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=devices_folder()))
             try:
@@ -45,10 +44,3 @@ def built(name: str, recipe: Any, build: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -22,8 +22,8 @@ import numpy as np
 
 from edgeward.runtime.errors import InvalidDataError, MissingExtraError, UsageError
 from edgeward.runtime.files import write_atomic
+from edgeward.runtime.locks import LOCK, take_lock
 from edgeward.train.search.space import Space, tidy
-from edgeward.train.unfinished.folder import take_lock
 
 __all__ = ["COMPLETE", "FAILED", "PRUNED", "Asked", "Journal", "Study", "Trial"]
 
@@ -140,7 +140,7 @@ class Study:
             return
         if self._begun and not self.trials:
             (self.folder / _FILE).unlink(missing_ok=True)
-        (self.folder / "lock").unlink(missing_ok=True)
+        (self.folder / LOCK).unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
         with contextlib.suppress(OSError):

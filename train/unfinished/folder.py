@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib
 import os
 import re
 import shutil
@@ -17,20 +16,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgeward.runtime.errors import InvalidRunError, UsageError
 from edgeward.runtime.files import fsync_tree, write_atomic
+from edgeward.runtime.locks import LOCK, take_lock
 from edgeward.runtime.strict_json import dumps
 from edgeward.train.run import REQUIRED_FILES, RunInfo
 from edgeward.train.unfinished.state import STATE
 
-__all__ = ["TUNED", "PartialRun", "take_lock"]
+__all__ = ["TUNED", "PartialRun"]
 
 # Of a run that a search made: which one; it becomes a part of run.json when the run is finished.
 TUNED = "tuned.json"
-
-_LOCK = "lock"
 
 _CLAIM = ".claim-"
 
@@ -145,36 +142,6 @@ def _numbers(folder: Path) -> Iterator[int]:
             yield int(match[1])
 
 
-def take_lock(folder: Path, *, make: bool) -> int | None:
-    """Lock a folder; returns the descriptor that holds the lock, None if another process has it.
-
-    On Windows and on file systems that know no such locks, each lock is granted. The lock is the
-    file ``lock`` in the folder; with ``make`` false it must be there.
-    """
-    path = folder / _LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o644)
-    except OSError:
-        return None
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ImportError:
-        return descriptor
-    free = True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        free = False
-    except OSError:
-        pass  # a file system that knows no locks
-    with contextlib.suppress(FileNotFoundError):
-        # Somebody may have swept the folder between open and lock.
-        if free and os.fstat(descriptor).st_ino == path.stat().st_ino:
-            return descriptor
-    os.close(descriptor)
-    return None
-
-
 def _sweep(folder: Path) -> None:
     """Delete what killed trainings left and nobody can use."""
     for path in [*folder.glob(".*.partial"), *folder.glob(f"{_CLAIM}*")]:
@@ -182,13 +149,13 @@ def _sweep(folder: Path) -> None:
             if (path / STATE).exists():
                 continue
             young = time.time() - path.stat().st_mtime < _NEW_SECONDS
-            if not (path / _LOCK).exists() and young:
+            if not (path / LOCK).exists() and young:
                 continue
             lock = take_lock(path, make=True)
             if lock is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
-    for path in folder.glob(f"[0-9]*/{_LOCK}"):
+    for path in folder.glob(f"[0-9]*/{LOCK}"):
         lock = take_lock(path.parent, make=False)
         if lock is not None:
             _remove_traces(path.parent)
@@ -196,5 +163,5 @@ def _sweep(folder: Path) -> None:
 
 
 def _remove_traces(run: Path) -> None:
-    for name in (STATE, TUNED, _LOCK):
+    for name in (STATE, TUNED, LOCK):
         (run / name).unlink(missing_ok=True)
