@@ -245,7 +245,7 @@ def _score(model: keras.Model, spec: OutputSpec, calls: list[Call], sample: Arra
     def odds(inputs: Any, answer: Any) -> Any:
         with contextlib.ExitStack() as stack:
             if stripped is not None:
-                stack.enter_context(replaced(*stripped))
+                stack.enter_context(stripped.made())
             values = outputs(inputs)
         values = tf.reshape(values, (-1, math.prod(values.shape[1:])))
         if spec.task == "binary":
@@ -265,7 +265,20 @@ def _score(model: keras.Model, spec: OutputSpec, calls: list[Call], sample: Arra
     return odds
 
 
-def _stripped(model: keras.Model, calls: list[Call], sample: Array) -> tuple[Any, str, Any] | None:
+@dataclass(frozen=True)
+class _Replacement:
+    """Another attribute for a layer: see ``probe.replaced``."""
+
+    layer: Any
+    name: str
+    value: Any
+
+    def made(self) -> contextlib.AbstractContextManager[None]:
+        """Replace it in the body."""
+        return replaced(self.layer, self.name, self.value)
+
+
+def _stripped(model: keras.Model, calls: list[Call], sample: Array) -> _Replacement | None:
     """Return the replacement that takes the last softmax or sigmoid away, if there is one.
 
     None where what remains is not what the activation makes the output of: then the logits are
@@ -273,18 +286,18 @@ def _stripped(model: keras.Model, calls: list[Call], sample: Array) -> tuple[Any
     """
     last = calls[-1].layer if calls else None
     if isinstance(last, keras.layers.Softmax):
-        replacement: tuple[Any, str, Any] = (last, "call", lambda inputs, *_rest, **_named: inputs)
+        replacement = _Replacement(last, "call", lambda inputs, *_rest, **_named: inputs)
         activation: Any = keras.activations.softmax
     elif getattr(last, "activation", None) in (
         keras.activations.softmax,
         keras.activations.sigmoid,
     ):
-        replacement = (last, "activation", keras.activations.linear)
+        replacement = _Replacement(last, "activation", keras.activations.linear)
         activation = getattr(last, "activation", None)
     else:
         return None
     wanted = np.asarray(model(sample, training=False))
-    with replaced(*replacement):
+    with replacement.made():
         found = np.asarray(activation(model(sample, training=False)))
     same = found.shape == wanted.shape and np.allclose(found, wanted, atol=1e-5)
     return replacement if same else None

@@ -112,9 +112,9 @@ def _grid(calls: list[Call], axis: int, pixels: int) -> Grid:
         if before != size or (window is None and after != before):
             break  # branches, or a layer that is not known here
         if window is not None:
-            kernel, stride, padded = window
-            lacking = max((after - 1) * stride + kernel - before, 0) if padded else 0
-            first += ((kernel - 1) / 2 - lacking // 2) * step
+            reach, stride = window.reach, window.stride
+            lacking = max((after - 1) * stride + reach - before, 0) if window.padded else 0
+            first += ((reach - 1) / 2 - lacking // 2) * step
             step *= stride
         size = after
     else:
@@ -123,12 +123,21 @@ def _grid(calls: list[Call], axis: int, pixels: int) -> Grid:
     return Grid((even - 1) / 2, even)
 
 
-def _window(layer: keras.Layer, axis: int) -> tuple[int, int, bool] | None:
-    """Return reach of the kernel, stride, and whether the layer pads; None for other layers."""
+@dataclass(frozen=True)
+class _Window:
+    """What one number of a map sees along one side: pixels of reach and stride, and the padding."""
+
+    reach: int
+    stride: int
+    padded: bool
+
+
+def _window(layer: keras.Layer, axis: int) -> _Window | None:
+    """Return the window of a convolution or a pooling; None for other layers."""
     if isinstance(layer, _CONVOLUTIONS):
         # Not padding "causal": there is none in two dimensions.
         reach = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis] + 1
-        return reach, layer.strides[axis], layer.padding == "same"
+        return _Window(reach, layer.strides[axis], layer.padding == "same")
     if isinstance(layer, _POOLS):
-        return layer.pool_size[axis], layer.strides[axis], layer.padding == "same"
+        return _Window(layer.pool_size[axis], layer.strides[axis], layer.padding == "same")
     return None

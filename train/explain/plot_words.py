@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
@@ -75,18 +76,23 @@ def draw_words(axes: Any, text: Words, color: Any, lines: int | None = None) -> 
     inches = axes.figure.get_figwidth() * axes.get_position().width
     size = 72 * inches / COLUMNS / 0.602 * 0.97  # 0.602 em is the width of the font
     for row, line in enumerate(shown):
-        for column, at, word in line:
+        for placed in line:
+            known = text.known[placed.index]
             axes.text(
-                column,
+                placed.column,
                 row + 0.5,
-                word,
+                placed.drawn,
                 family=list(_FONT),
                 fontsize=size,
                 va="center",
-                color="black" if text.known[at] else "dimgray",
-                style="normal" if text.known[at] else "italic",
+                color="black" if known else "dimgray",
+                style="normal" if known else "italic",
                 backgroundcolor="none",
-                bbox={"facecolor": color(text.weights[at]), "edgecolor": "none", "pad": 1.5},
+                bbox={
+                    "facecolor": color(text.weights[placed.index]),
+                    "edgecolor": "none",
+                    "pad": 1.5,
+                },
                 parse_math=False,
             )
     hidden = text.unread + sum(len(line) for line in wrapped[len(shown) :])
@@ -95,16 +101,25 @@ def draw_words(axes: Any, text: Words, color: Any, lines: int | None = None) -> 
         axes.text(0, len(shown) + 0.5, f"... {hidden} words {note}", fontsize=size, va="center")
 
 
-def _lines(words: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
-    """Yield lines of (column, number of the word, word); at least one."""
-    line: list[tuple[int, int, str]] = []
+@dataclass(frozen=True)
+class _Placed:
+    """A word in a line: the column where it begins, its number in the text, and how it is drawn."""
+
+    column: int
+    index: int
+    drawn: str
+
+
+def _lines(words: Sequence[str]) -> Iterator[list[_Placed]]:
+    """Yield lines of words; at least one."""
+    line: list[_Placed] = []
     column = 0
-    for at, word in enumerate(words):
+    for index, word in enumerate(words):
         drawn = printable(word)
         if column + len(drawn) > COLUMNS and line:
             yield line
             line, column = [], 0
-        line.append((column, at, drawn))
+        line.append(_Placed(column, index, drawn))
         column += len(drawn) + 1
     yield line
 
