@@ -20,8 +20,7 @@ from edgeward.train.unfinished.resume import reopen
 if TYPE_CHECKING:
     from edgeward.train.pipeline import Trained
     from edgeward.train.search.folds import CrossValidation
-    from edgeward.train.unfinished.folder import PartialRun
-    from edgeward.train.unfinished.state import State
+    from edgeward.train.unfinished.resume import Resumption
 
 __all__ = ["main"]
 
@@ -60,8 +59,8 @@ def _run(arguments: argparse.Namespace) -> int:
     # Whatever a library prints on standard output would spoil the JSON object.
     with contextlib.redirect_stdout(sys.stderr):
         if arguments.resume:
-            partial, state, hyper, options = reopen(recipe, changes, set(given), options)
-            trained = _train(recipe, hyper, options, (partial, state))
+            resumption = reopen(recipe, changes, set(given), options)
+            trained = _train(recipe, resumption.hyper, resumption.options, resumption)
         else:
             trained = _train(recipe, hyper, options)
     if trained is not None:
@@ -81,7 +80,7 @@ def _train(
     recipe: Recipe,
     hyper: Hyperparameters,
     options: Options,
-    unfinished: tuple[PartialRun, State] | None = None,
+    resumption: Resumption | None = None,
     tuned: Mapping[str, Any] | None = None,
 ) -> Trained | None:
     from edgeward.train.console import open_console
@@ -89,9 +88,8 @@ def _train(
 
     prepare_framework()
 
-    from edgeward.train.pipeline import Resumption, train
+    from edgeward.train.pipeline import train
 
-    resumption = None if unfinished is None else Resumption(*unfinished)
     try:
         with open_console(sys.stderr) as console:
             return train(recipe, hyper, options, console, resumption, tuned)
@@ -157,7 +155,7 @@ def _tune(
         if again is None:
             trained = _train(recipe, found.hyper, options, tuned=found.of_run())
         else:
-            trained = _train(recipe, again[2], again[3], again[:2])
+            trained = _train(recipe, again.hyper, again.options, again)
     if trained is not None:
         _report(trained, arguments.json, found.to_json(command))
         if not arguments.json:

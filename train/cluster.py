@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 
 from edgeward.runtime.errors import UsageError
 
-__all__ = ["worker_from_environment"]
+__all__ = ["Worker", "worker_from_environment"]
 
 
-def worker_from_environment() -> tuple[int, int, bool] | None:
-    """Return index, number of workers and whether this is the chief; None without TF_CONFIG.
+@dataclass(frozen=True)
+class Worker:
+    """One of the processes of a cluster.
+
+    Args:
+        index: Counts from 0.
+        count: Workers of the cluster.
+        is_chief: Whether this one writes the run.
+    """
+
+    index: int
+    count: int
+    is_chief: bool
+
+
+def worker_from_environment() -> Worker | None:
+    """Return which worker this process is; None without TF_CONFIG.
 
     Raises:
         UsageError: TF_CONFIG is not valid.
@@ -34,4 +50,4 @@ def worker_from_environment() -> tuple[int, int, bool] | None:
         ) from None
     if "chief" in cluster and task["type"] != "chief":
         index += 1
-    return index, workers, is_chief
+    return Worker(index, workers, is_chief)

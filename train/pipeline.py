@@ -19,28 +19,20 @@ from edgeward.train.datasets.balanced import draw_balanced
 from edgeward.train.datasets.dataset import Dataset, check_dataset
 from edgeward.train.loop.devices import choose_device
 from edgeward.train.loop.interrupts import Interrupts
-from edgeward.train.loop.session import Session
+from edgeward.train.loop.session import Session, Setup
 from edgeward.train.options import Options
 from edgeward.train.recipe import Hyperparameters, Recipe
 from edgeward.train.results.write import write_run
 from edgeward.train.run import RunInfo
 from edgeward.train.transfer import adopt
 from edgeward.train.unfinished.folder import TUNED, PartialRun
-from edgeward.train.unfinished.resume import check_resumed_data
-from edgeward.train.unfinished.state import STATE, State
+from edgeward.train.unfinished.resume import Resumption, check_resumed_data
+from edgeward.train.unfinished.state import STATE
 
-__all__ = ["LAST_GOOD", "Resumption", "Trained", "load_data", "train"]
+__all__ = ["LAST_GOOD", "Trained", "load_data", "set_up", "train"]
 
 # Weights of the last finished epoch of a training that failed, in its partial folder.
 LAST_GOOD = "last_good.keras"
-
-
-@dataclass(frozen=True)
-class Resumption:
-    """An unfinished run to continue, from ``train.unfinished.resume.reopen``."""
-
-    partial: PartialRun
-    state: State
 
 
 @dataclass(frozen=True)
@@ -79,44 +71,58 @@ def train(
         TrainingError: The loss or a weight is not finite; the last good weights are kept.
     """
     started = time.perf_counter()
-    device = choose_device(options.device, options.precision)
-    console.say(f"Device: {device.description}.")
-    recipe, dataset = load_data(recipe, hyper, options, console)
+    setup = set_up(recipe, hyper, options, console)
     state = None if resumption is None else resumption.state
     if state is not None:
-        check_resumed_data(state, dataset.sha256, device.policy)
+        check_resumed_data(state, setup.dataset.sha256, setup.device.policy)
         console.say(f"Resuming after {state.epochs} epochs and {state.steps} steps.")
-    with Interrupts() as interrupts:
-
-        def session(folder: Path | None) -> Session:
-            return Session(
-                *(recipe, hyper, options, console, device, dataset, interrupts),
-                folder=folder,
-                state=state,
-                started=started,
-            )
-
-        if not device.is_chief:
-            _say_weights(session(None).fit(), console)
+    with setup.interrupts:
+        if not setup.device.is_chief:
+            _say_weights(Session(setup, state=state, started=started).fit(), console)
             return None
-        partial = resumption.partial if resumption else PartialRun.start(options.out, recipe.name)
+        name = setup.recipe.name
+        partial = resumption.partial if resumption else PartialRun.start(options.out, name)
         of_chief: Session | None = None
         try:
             if tuned is not None:
                 write_atomic(partial.path / TUNED, dumps(tuned))
-            of_chief = session(partial.path)
+            setup = replace(setup, folder=partial.path)
+            of_chief = Session(setup, state=state, started=started)
             model = of_chief.fit()
             _say_weights(model, console)
             info = _mention_search(write_run(partial.path, model, of_chief), partial)
             (partial.path / LAST_GOOD).unlink(missing_ok=True)
-            with interrupts.held():
+            with setup.interrupts.held():
                 path = partial.finish(info)
         except BaseException:
-            _keep_or_discard(partial, of_chief, interrupts, console)
+            _keep_or_discard(partial, of_chief, setup.interrupts, console)
             raise
         finally:
             partial.release()
     return Trained(path, info)
+
+
+def set_up(recipe: Recipe, hyper: Hyperparameters, options: Options, console: Console) -> Setup:
+    """Choose the device and load the data.
+
+    Returns:
+        What a training needs. ``interrupts`` is not yet entered, ``folder`` is None.
+
+    Raises:
+        UsageError: There is no such device; and what ``load_data`` raises.
+    """
+    device = choose_device(options.device, options.precision)
+    console.say(f"Device: {device.description}.")
+    recipe, dataset = load_data(recipe, hyper, options, console)
+    return Setup(
+        recipe=recipe,
+        hyper=hyper,
+        options=options,
+        device=device,
+        dataset=dataset,
+        console=console,
+        interrupts=Interrupts(),
+    )
 
 
 def load_data(

@@ -52,13 +52,15 @@ def write_explanations(folder: Path, model: keras.Model, session: Session, outpu
     try:
         found, shown = _explain(model, session, outputs)
         for one in shown:
-            session.interrupts.check()
+            session.setup.interrupts.check()
             plot_sample(target / one.file, one)
-        session.interrupts.check()
+        session.setup.interrupts.check()
         plot_overview(target / "overview.png", shown)
         report |= {"method": found.method, "layer": found.layer}
         report["samples"] = [_to_json(one, found) for one in shown]
-        session.console.say(f"Explained {len(shown)} test samples by {found.method}: {FOLDER}/.")
+        session.setup.console.say(
+            f"Explained {len(shown)} test samples by {found.method}: {FOLDER}/."
+        )
     except OSError:
         raise  # a full disk would take the rest of the run as well
     except Exception as error:  # whatever a model, Keras below it and matplotlib can raise
@@ -66,7 +68,7 @@ def write_explanations(folder: Path, model: keras.Model, session: Session, outpu
             picture.unlink()
         text = error.message if isinstance(error, EdgewardError) else f"{error}".strip()
         report["skipped"] = f"{type(error).__name__}: {text}"
-        session.console.say(f"Nothing is explained. {error}")
+        session.setup.console.say(f"Nothing is explained. {error}")
     write_atomic(target / "explain.json", dumps(report))
 
 
@@ -147,9 +149,9 @@ class _Reading:
 def _explain(
     model: keras.Model, session: Session, outputs: Floats
 ) -> tuple[Attribution, list[Explained]]:
-    scorer, test = session.scorer, session.dataset.test
+    scorer, test = session.scorer, session.setup.dataset.test
     spec, targets = scorer.output, scorer.targets(test)
-    chosen = choose(spec, outputs, targets, session.options.explain)
+    chosen = choose(spec, outputs, targets, session.setup.options.explain)
     samples = test.take(chosen)
     tensors = scorer.tensors(samples)
     classes = spec.task != "regression"
@@ -162,7 +164,7 @@ def _explain(
         answers,
         kind=scorer.input.kind,
         nothing=reading.padding,
-        tick=session.interrupts.check,
+        tick=session.setup.interrupts.check,
     )
     shown = []
     for place, index in enumerate(chosen):
@@ -224,7 +226,7 @@ def _words(raw: bytes, ids: Array, weights: Floats, reading: _Reading) -> Words:
 
 def _names(session: Session, weights: Floats) -> tuple[str, ...]:
     """Return the names of a table's features; of other samples their places."""
-    columns = getattr(session.dataset, "columns", ())
+    columns = getattr(session.setup.dataset, "columns", ())
     if weights.ndim == 1 and len(columns) == len(weights):
         return tuple(str(name) for name in columns)
     return tuple(f"[{at}]" for at in range(len(weights))) if weights.ndim else ("[]",)

@@ -83,9 +83,8 @@ def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     worker = worker_from_environment()
     if worker is not None:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        index, count, is_chief = worker
-        text = f"{what}, worker {index + 1} of {count}, {policy}"
-        return Device(strategy, policy, text, is_chief)
+        text = f"{what}, worker {worker.index + 1} of {worker.count}, {policy}"
+        return Device(strategy, policy, text, worker.is_chief)
     # Logical devices count: a test splits one CPU in two to run the mirrored path.
     logical = tf.config.list_logical_devices("GPU" if gpus else "CPU")
     if len(logical) > 1:

@@ -10,6 +10,7 @@ import platform
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -33,67 +34,80 @@ from edgeward.train.recipe import Hyperparameters, Learner, Recipe, Setting
 from edgeward.train.transfer import count_frozen
 from edgeward.train.unfinished.state import Best, State, save_state
 
-__all__ = ["Session", "versions"]
+__all__ = ["Session", "Setup", "versions"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training is made of; ``train.pipeline.set_up`` makes it.
+
+    Args:
+        recipe: Already specialised.
+        hyper: Hyper-parameters.
+        options: Choices.
+        device: Strategy and precision.
+        dataset: Already checked.
+        console: Told how far it is.
+        interrupts: Ctrl-C, held back while a file is written.
+        folder: Receives states and logs; None keeps everything in memory.
+    """
+
+    recipe: Recipe
+    hyper: Hyperparameters
+    options: Options
+    device: Device
+    dataset: Dataset
+    console: Console
+    interrupts: Interrupts
+    folder: Path | None = None
 
 
 class Session:
     """Trains a specialised recipe on a checked data set.
 
     Args:
-        recipe: Already specialised.
-        hyper: Hyper-parameters.
-        options: Choices.
-        console: Told how far it is.
-        device: Strategy and precision.
-        dataset: Already checked.
-        interrupts: Ctrl-C, held back while a file is written.
-        folder: Receives states and logs; None keeps everything in memory.
+        setup: Recipe, data and all choices.
         state: Continues from here.
         started: ``time.perf_counter()`` when the training began; None is now.
         watch: Called after each epoch with its number (from 1) and the metric of the validation
             split; what it raises ends the training.
 
     Attributes:
+        setup: As given.
         scorer: Scores models of this recipe.
         history: One row per finished epoch.
         best: The best epoch so far; None without early stopping.
         stopped: Whether early stopping ended the training.
-        elapsed: Wall-clock seconds of the processes that were killed.
         resumed: How often this training was continued.
         frozen_epochs: Epochs that train the head alone, of a network taken from another run.
         last_good: The exported model after the last epoch finished here; None before that.
+
+    Raises:
+        UsageError: The options do not go with the recipe's task.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        hyper: Hyperparameters,
-        options: Options,
-        console: Console,
-        device: Device,
-        dataset: Dataset,
-        interrupts: Interrupts,
+        setup: Setup,
         *,
-        folder: Path | None = None,
         state: State | None = None,
         started: float | None = None,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.recipe, self.hyper, self.options = recipe, hyper, options
-        self.console, self.device, self.dataset = console, device, dataset
-        self.interrupts, self.folder, self.watch = interrupts, folder, watch
-        self.scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
+        recipe, options = setup.recipe, setup.options
+        self.setup = setup
+        self.scorer = Scorer(recipe.inputs, recipe.outputs, setup.dataset.vocabularies)
         self.history = [] if state is None else [dict(row) for row in state.history]
         self.best = None if state is None else state.best
         self.stopped = state is not None and state.stopped
-        self.elapsed = 0.0 if state is None else state.elapsed
-        self._start = None if state is None else _checkpoint(state)
         self.resumed = 0 if state is None else state.resumed + 1
-        self._started = time.perf_counter() if started is None else started
+        self.frozen_epochs = count_frozen(recipe.transfer, options.freeze, setup.hyper.epochs)
         self.last_good: keras.Model | None = None
+        self._state = state
+        self._started = time.perf_counter() if started is None else started
+        self._watch = watch
         self._logs: Logs | None = None
         self._supervised = self.scorer.output.task != "generation"
-        self.frozen_epochs = count_frozen(recipe.transfer, options.freeze, hyper.epochs)
         if options.patience and not self._supervised:
             raise UsageError(
                 "Early stopping needs a metric of the validation split.",
@@ -109,7 +123,8 @@ class Session:
 
     def build(self) -> keras.Model:
         """Build the untrained model, with an error for people where the recipe fails."""
-        return blaming(self.recipe, lambda: self.recipe.build(self.hyper))
+        recipe, hyper = self.setup.recipe, self.setup.hyper
+        return blaming(recipe, lambda: recipe.build(hyper))
 
     def fit(self) -> keras.Model:
         """Train; returns the exported model, with the best weights under early stopping.
@@ -118,18 +133,19 @@ class Session:
             InvalidModelError: The model does not fit its data, or cannot be built.
             TrainingError: A loss, a weight or a metric is not finite.
         """
-        split, options, hyper = self.dataset.train, self.options, self.hyper
-        if self.recipe.learner is None:
-            check_model(under_policy("float32", self.build), self.scorer, self.dataset)
+        setup = self.setup
+        recipe, hyper, options, dataset = setup.recipe, setup.hyper, setup.options, setup.dataset
+        if recipe.learner is None:
+            check_model(under_policy("float32", self.build), self.scorer, dataset)
         feed = TrainingFeed(
             self.scorer.input,
-            self.scorer.raw(split),
-            self.scorer.training_targets(split),
+            self.scorer.raw(dataset.train),
+            self.scorer.training_targets(dataset.train),
             shift=getattr(hyper, "shift", 0) if options.augment else 0,
             seed=options.seed,
-            vocabularies=self.dataset.vocabularies,
+            vocabularies=dataset.vocabularies,
         )
-        augment = self.recipe.augment if options.augment else None
+        augment = recipe.augment if options.augment else None
         plan = Plan(
             learner=self._learner,
             epochs=hyper.epochs,
@@ -139,28 +155,28 @@ class Session:
             save_every=options.save_every,
             fingerprint=self._fingerprint(),
         )
-        self.console.say(
-            f"Training {self.recipe.name}: {feed.size:,} samples, {hyper.epochs} epochs, "
+        setup.console.say(
+            f"Training {recipe.name}: {feed.size:,} samples, {hyper.epochs} epochs, "
             f"batch {hyper.batch_size}, seed {options.seed}."
         )
-        if self.folder is not None:
-            self._logs = Logs(self.folder / "logs", self.history)
+        if setup.folder is not None:
+            self._logs = Logs(setup.folder / "logs", self.history)
         try:
             model = fit(
                 plan,
                 feed,
-                self.device,
+                setup.device,
                 reporter=self,
                 on_epoch=self._on_epoch,
-                save=None if self.folder is None else self._save,
-                start=self._start,
+                save=None if setup.folder is None else self._save,
+                start=None if self._state is None else _checkpoint(self._state),
             )
         finally:
             if self._logs is not None:
                 self._logs.close()
         if self.best is not None:
             model.set_weights(self.best.weights)
-            self.console.say(
+            setup.console.say(
                 f"The weights are those of epoch {self.best.epoch}, the best: "
                 f"validation {self.scorer.metric} {self.best.value:.4f}."
             )
@@ -168,22 +184,24 @@ class Session:
 
     def seconds(self) -> float:
         """Return the wall-clock seconds of this session and those it continues."""
-        return self.elapsed + time.perf_counter() - self._started
+        before = 0.0 if self._state is None else self._state.elapsed
+        return before + time.perf_counter() - self._started
 
     def advance(self, epoch: int, step: int, steps: int, losses: Mapping[str, float]) -> None:
         """Hear from the loop after every chunk of steps."""
-        self.interrupts.check()
-        self.console.advance(epoch, step, steps, losses)
+        self.setup.interrupts.check()
+        self.setup.console.advance(epoch, step, steps, losses)
 
     def _fingerprint(self) -> int:
         # Where the data are may differ between machines; what they are, not.
-        options = {**self.options.to_json(), "data": self.dataset.sha256, "h5": None}
-        if self.recipe.transfer is not None:
-            options["init"] = self.recipe.transfer.model_sha256
-        return zlib.crc32(f"{self.recipe.name} {self.hyper.to_json()} {options}".encode())
+        recipe, setup = self.setup.recipe, self.setup
+        options = {**setup.options.to_json(), "data": setup.dataset.sha256, "h5": None}
+        if recipe.transfer is not None:
+            options["init"] = recipe.transfer.model_sha256
+        return zlib.crc32(f"{recipe.name} {setup.hyper.to_json()} {options}".encode())
 
     def _learner(self, setting: Setting) -> Learner:
-        recipe, hyper = self.recipe, self.hyper
+        recipe, hyper = self.setup.recipe, self.setup.hyper
         if recipe.learner is not None:
             make = recipe.learner
             return blaming(recipe, lambda: make(hyper, setting))
@@ -200,6 +218,7 @@ class Session:
         )
 
     def _on_epoch(self, epoch: Epoch, model: keras.Model) -> bool:
+        setup = self.setup
         row = {"epoch": float(epoch.number)}
         row |= {f"step_{name}": value for name, value in epoch.losses.items()}
         if self._supervised:
@@ -215,20 +234,20 @@ class Session:
         self.history.append(row)
         if self._logs is not None:
             self._logs.add(row)
-        if self.folder is not None and self.recipe.on_epoch is not None:
-            with self.interrupts.held():
-                self.recipe.on_epoch(model, epoch.number, self.folder)
+        if setup.folder is not None and setup.recipe.on_epoch is not None:
+            with setup.interrupts.held():
+                setup.recipe.on_epoch(model, epoch.number, setup.folder)
         self.last_good = model
-        self.console.epoch(row, self.hyper.epochs)
-        if self.watch is not None and self._supervised:
-            self.watch(epoch.number, row[f"validation_{self.scorer.metric}"])
+        setup.console.epoch(row, setup.hyper.epochs)
+        if self._watch is not None and self._supervised:
+            self._watch(epoch.number, row[f"validation_{self.scorer.metric}"])
         return self._is_over(epoch.number, row, model)
 
     def _measure(self, model: keras.Model) -> dict[str, float]:
         """Return loss and metrics of the training and the validation split."""
         # As many training samples as validation samples, without augmentation: so the two curves
         # can be compared, at a tenth of the cost of the whole training split.
-        train, validation = self.dataset.train, self.dataset.validation
+        train, validation = self.setup.dataset.train, self.setup.dataset.validation
         some = train.take(range(min(len(train), len(validation))))
         row = {}
         for split, samples in (("train", some), ("validation", validation)):
@@ -240,28 +259,30 @@ class Session:
 
     def _is_over(self, number: int, row: Mapping[str, float], model: keras.Model) -> bool:
         """Keep the best weights, and tell whether patience has run out."""
-        if not self.options.patience:
+        patience = self.setup.options.patience
+        if not patience:
             return False
         value = row[f"validation_{self.scorer.metric}"]
         if self.best is None or self.scorer.better(value, self.best.value):
             self.best = Best(number, value, model.get_weights())
-        self.stopped = number - self.best.epoch >= self.options.patience
+        self.stopped = number - self.best.epoch >= patience
         if self.stopped:
-            self.console.say(
+            self.setup.console.say(
                 f"Stopped after epoch {number}: no better validation {self.scorer.metric} "
-                f"in {self.options.patience} epochs."
+                f"in {patience} epochs."
             )
         return self.stopped
 
     def _save(self, point: Checkpoint) -> None:
-        if self.folder is None:
+        setup = self.setup
+        if setup.folder is None:
             return
         state = State(
-            recipe=self.recipe.name,
-            hyperparameters=self.hyper.to_json(),
-            options=self.options.to_json(),
-            dataset=self.dataset.sha256,
-            policy=self.device.policy,
+            recipe=setup.recipe.name,
+            hyperparameters=setup.hyper.to_json(),
+            options=setup.options.to_json(),
+            dataset=setup.dataset.sha256,
+            policy=setup.device.policy,
             versions=versions(),
             resumed=self.resumed,
             elapsed=self.seconds(),
@@ -274,8 +295,8 @@ class Session:
             best=self.best,
             arrays=point.arrays,
         )
-        with self.interrupts.held():
-            save_state(self.folder, state)
+        with setup.interrupts.held():
+            save_state(setup.folder, state)
 
 
 def versions() -> dict[str, str]:
@@ -291,5 +312,10 @@ def versions() -> dict[str, str]:
 
 def _checkpoint(state: State) -> Checkpoint:
     return Checkpoint(
-        state.epochs, state.steps, state.totals, state.seconds, state.stopped, state.arrays
+        epochs=state.epochs,
+        steps=state.steps,
+        totals=state.totals,
+        seconds=state.seconds,
+        stopped=state.stopped,
+        arrays=state.arrays,
     )

@@ -31,9 +31,10 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
         model: As exported by the session.
         session: The finished training.
     """
-    recipe, dataset, scorer = session.recipe, session.dataset, session.scorer
-    with session.interrupts.held():
-        _save_models(folder, model, session.options.h5)
+    setup, scorer = session.setup, session.scorer
+    recipe, dataset, options = setup.recipe, setup.dataset, setup.options
+    with setup.interrupts.held():
+        _save_models(folder, model, options.h5)
     # What is measured is what was saved, read back: a file that lost something shows here.
     saved = keras.models.load_model(
         folder / "model.keras", custom_objects=_own_classes(model), compile=False
@@ -53,12 +54,12 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
             outputs[name], splits[name] = scorer.predict(saved, split), split
     metrics = {name: scorer.score(outputs[name], splits[name]) for name in outputs}
     if recipe.evaluate is not None:
-        for name, values in recipe.evaluate(saved, dataset, session.hyper).items():
+        for name, values in recipe.evaluate(saved, dataset, setup.hyper).items():
             metrics[name] = {**metrics.get(name, {}), **values}
     for name in ("validation", "test"):
         save_samples(folder / f"{name}.npz", splits[name])
     calibration = draw_balanced(
-        splits["train"], scorer.output_name, scorer.output, seed=session.options.seed
+        splits["train"], scorer.output_name, scorer.output, seed=options.seed
     )
     save_samples(folder / "calibration.npz", calibration)
     for name in vocabulary_names(recipe.inputs.values()):
@@ -71,24 +72,24 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
         answers = decide(scorer.output, outputs["test"])
         truth = scorer.targets(dataset.test).reshape(-1)
         plot_confusion(folder / "confusion.png", truth, answers, labels)
-    if session.options.explain:
+    if options.explain:
         write_explanations(folder, saved, session, outputs["test"])
-    session.interrupts.check()
+    setup.interrupts.check()
     return RunInfo(
         recipe=recipe.name,
-        seed=session.options.seed,
-        hyperparameters=session.hyper.to_json(),
+        seed=options.seed,
+        hyperparameters=setup.hyper.to_json(),
         dataset=DatasetInfo(
-            dataset.name,
-            dataset.source,
-            dataset.sha256,
-            {name: len(split) for name, split in dataset.splits.items()},
+            name=dataset.name,
+            source=dataset.source,
+            sha256=dataset.sha256,
+            splits={name: len(split) for name, split in dataset.splits.items()},
         ),
         inputs=recipe.inputs,
         outputs=recipe.outputs,
         metrics=metrics,
         budget=recipe.budget,
-        device=session.device.to_json(),
+        device=setup.device.to_json(),
         versions=versions(),
         wall_time_s=round(session.seconds(), 3),
         training=_training(session),
@@ -97,7 +98,7 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
 
 def _training(session: Session) -> dict[str, Any]:
     """Return how the training went, for ``run.json``."""
-    best, options, transfer = session.best, session.options, session.recipe.transfer
+    best, options, transfer = session.best, session.setup.options, session.setup.recipe.transfer
     init = None
     if transfer is not None:
         init = {
@@ -113,7 +114,7 @@ def _training(session: Session) -> dict[str, Any]:
         "best_epoch": len(session.history) if best is None else best.epoch,
         "stopped_early": session.stopped,
         "resumed": session.resumed,
-        "samples": len(session.dataset.train),
+        "samples": len(session.setup.dataset.train),
         "init": init,
     }
 

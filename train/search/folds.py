@@ -23,12 +23,10 @@ from edgeward.runtime.files import write_atomic
 from edgeward.runtime.samples import Samples
 from edgeward.train.cluster import worker_from_environment
 from edgeward.train.console import Console
-from edgeward.train.loop.devices import choose_device
-from edgeward.train.loop.interrupts import Interrupts
 from edgeward.train.loop.scoring import Scorer
 from edgeward.train.loop.session import Session
 from edgeward.train.options import Options
-from edgeward.train.pipeline import load_data
+from edgeward.train.pipeline import set_up
 from edgeward.train.recipe import Hyperparameters, Recipe
 
 __all__ = ["CrossValidation", "cross_validate"]
@@ -82,27 +80,25 @@ def cross_validate(
         TrainingError: A loss or a weight is not finite.
     """
     _check(count, options)
-    device = choose_device(options.device, options.precision)
-    console.say(f"Device: {device.description}.")
-    recipe, dataset = load_data(recipe, hyper, options, console)
-    scorer = Scorer(recipe.inputs, recipe.outputs, dataset.vocabularies)
+    setup = set_up(recipe, hyper, options, console)
+    dataset = setup.dataset
+    scorer = Scorer(setup.recipe.inputs, setup.recipe.outputs, dataset.vocabularies)
     if scorer.output.task == "generation":
         raise UsageError("Folds need a metric.", received="task generation", fix="no --folds")
     pool = _together(dataset.train, dataset.validation)
     targets = scorer.targets(pool)
     results: list[dict[str, float]] = []
     sizes: list[int] = []
-    with Interrupts() as interrupts:
+    with setup.interrupts:
         for rest, part in _divide(targets, scorer.output.task, count, options.seed):
             fold = replace(dataset, train=pool.take(rest), validation=pool.take(part))
-            session = Session(recipe, hyper, options, console, device, fold, interrupts)
-            model = session.fit()
+            model = Session(replace(setup, dataset=fold)).fit()
             outputs = scorer.predict(model, fold.validation)
             results.append(scorer.score(outputs, fold.validation))
             sizes.append(len(part))
             value = results[-1][scorer.metric]
             console.say(f"Fold {len(results)}/{count}: {scorer.metric} {value:.4f}.")
-    folder = options.out / recipe.name
+    folder = options.out / setup.recipe.name
     found = CrossValidation(folder / "folds.json", tuple(results), tuple(sizes))
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found.to_json(), indent=2, sort_keys=True, allow_nan=False)

@@ -14,9 +14,8 @@ from edgeward.train.arguments import COMMON
 from edgeward.train.options import Options
 from edgeward.train.recipe import Hyperparameters, Recipe
 from edgeward.train.search.study import Trial
-from edgeward.train.unfinished.folder import TUNED, PartialRun
-from edgeward.train.unfinished.resume import reopen
-from edgeward.train.unfinished.state import State
+from edgeward.train.unfinished.folder import TUNED
+from edgeward.train.unfinished.resume import Resumption, reopen
 
 __all__ = ["Tuned", "command_line", "unfinished"]
 
@@ -91,7 +90,7 @@ def command_line(recipe: str, values: Mapping[str, Any], options: Mapping[str, A
 
 def unfinished(
     recipe: Recipe, tuned: Tuned, given: Set[str], options: Options
-) -> tuple[PartialRun, State, Hyperparameters, Options] | None:
+) -> Resumption | None:
     """Take the training of the best values that was killed after this very search.
 
     Args:
@@ -101,14 +100,14 @@ def unfinished(
         options: All options.
 
     Returns:
-        As ``train.unfinished.resume.reopen``; None if there is no such run.
+        The training; None if there is no such run.
     """
     try:
         found = reopen(recipe, tuned.hyper.to_json(), given, options)
     except UsageError:
         return None  # none at all, or one that was started otherwise
-    path = found[0].path / TUNED
+    path = found.partial.path / TUNED
     if path.exists() and loads(path.read_bytes(), TUNED, 1_000_000) == tuned.of_run():
         return found
-    found[0].release()
+    found.partial.release()
     return None

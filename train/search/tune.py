@@ -21,13 +21,10 @@ from edgeward.runtime.errors import TrainingError
 from edgeward.runtime.files import write_atomic
 from edgeward.runtime.strict_json import dumps
 from edgeward.train.console import Console
-from edgeward.train.datasets.dataset import Dataset
-from edgeward.train.loop.devices import Device, choose_device
-from edgeward.train.loop.interrupts import Interrupts
 from edgeward.train.loop.scoring import Scorer
-from edgeward.train.loop.session import Session, versions
+from edgeward.train.loop.session import Session, Setup, versions
 from edgeward.train.options import Options
-from edgeward.train.pipeline import load_data
+from edgeward.train.pipeline import load_data, set_up
 from edgeward.train.recipe import Hyperparameters, Recipe, override
 from edgeward.train.search.load_once import LoadOnce
 from edgeward.train.search.plot import plot_study
@@ -73,25 +70,23 @@ def tune(
         UsageError: The study is of another search, or the task has no metric.
         TrainingError: Not one trial could be finished.
     """
-    device = choose_device(options.device, options.precision)
-    console.say(f"Device: {device.description}.")
     recipe = replace(recipe, load=LoadOnce(recipe.load))
-    fitted, dataset = load_data(recipe, hyper, options, console)
-    refuse_generation(fitted)
-    scorer = Scorer(fitted.inputs, fitted.outputs, dataset.vocabularies)
-    search = _Search(recipe, hyper, options, count, space, study, console, device, scorer)
-    study.begin(search.identity(fitted, dataset), scorer.better(1.0, 0.0))
+    setup = set_up(recipe, hyper, options, console)
+    refuse_generation(setup.recipe)
+    scorer = Scorer(setup.recipe.inputs, setup.recipe.outputs, setup.dataset.vocabularies)
+    search = _Search(recipe, setup, count, space, study, scorer)
+    study.begin(search.identity(), scorer.better(1.0, 0.0))
     if study.trials:
         console.say(f"Continuing the search after {len(study.trials)} finished trials.")
-    with Interrupts() as interrupts, _no_word_of_retracing():
+    with setup.interrupts, _no_word_of_retracing():
         try:
             while len(study.trials) < count:
-                search.advance(interrupts, dataset)
+                search.advance()
         except KeyboardInterrupt:
             console.say(_kept(study))
             raise
     # Also without a new trial: the process may have been killed between a trial and its files.
-    search.write(dataset)
+    search.write()
     best = search.best()
     if best is None:
         raise TrainingError(
@@ -102,50 +97,60 @@ def tune(
     return Tuned(override(hyper, best.values), best, len(study.trials), scorer.metric, study.folder)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Search:
+    """One search.
+
+    Args:
+        recipe: Not yet fitted to data, which may differ from trial to trial.
+        setup: Of the first trial.
+        count: Finished trials to reach.
+        space: What is searched.
+        study: The finished trials.
+        scorer: Of the first trial.
+    """
+
     recipe: Recipe
-    hyper: Hyperparameters
-    options: Options
+    setup: Setup
     count: int
     space: Space
     study: Study
-    console: Console
-    device: Device
     scorer: Scorer
 
-    def identity(self, fitted: Recipe, dataset: Dataset) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return all that decides the result of a trial, name -> value."""
-        options = {k: v for k, v in self.options.to_json().items() if k not in _FREE}
-        values = {name: self.space.get(name, v) for name, v in self.hyper.to_json().items()}
+        setup, transfer = self.setup, self.setup.recipe.transfer
+        options = {k: v for k, v in setup.options.to_json().items() if k not in _FREE}
+        values = {name: self.space.get(name, v) for name, v in setup.hyper.to_json().items()}
         return {
             **options,
             **values,
-            "data set (sha256)": dataset.sha256,
-            "model of --init (sha256)": fitted.transfer and fitted.transfer.model_sha256,
-            "precision": self.device.policy,
+            "data set (sha256)": setup.dataset.sha256,
+            "model of --init (sha256)": transfer and transfer.model_sha256,
+            "precision": setup.device.policy,
         }
 
-    def advance(self, interrupts: Interrupts, dataset: Dataset) -> None:
+    def advance(self) -> None:
         """Run the next trial, store it and say what came of it."""
+        setup = self.setup
         study, number = self.study, len(self.study.trials) + 1
         best = self.best()
         so_far = "" if best is None else f", best {self.scorer.metric} {best.value:.4f}"
-        self.console.progress(number - 1, self.count, so_far)
-        defaults = {name: self.hyper.to_json()[name] for name in self.space}
+        setup.console.progress(number - 1, self.count, so_far)
+        defaults = {name: setup.hyper.to_json()[name] for name in self.space}
         asked = study.ask(
             self.space,
-            self.options.seed,
+            setup.options.seed,
             first=defaults if contains(self.space, defaults) else None,
             # The one cycle of the learning rate makes early epochs look bad: none is judged before
             # a third of them. Where their number is searched, epochs of two trials do not compare.
-            warmup=None if "epochs" in self.space else self.hyper.epochs // 3,
+            warmup=None if "epochs" in self.space else setup.hyper.epochs // 3,
         )
-        trial = self._run(number, asked, interrupts)
-        with interrupts.held():
+        trial = self._run(number, asked)
+        with setup.interrupts.held():
             study.add(trial, self.space)
-            self.write(dataset)
-        self.console.say(self._line(trial))
+            self.write()
+        setup.console.say(self._line(trial))
 
     def best(self) -> Trial | None:
         """Return the best complete trial, of equals the first."""
@@ -157,23 +162,24 @@ class _Search:
                 best = trial
         return best
 
-    def write(self, dataset: Dataset) -> None:
+    def write(self) -> None:
         """Write ``study.json`` and ``study.png`` anew."""
+        setup, dataset = self.setup, self.setup.dataset
         best, trials, metric = self.best(), self.study.trials, self.scorer.metric
         maximise = self.scorer.better(1.0, 0.0)
-        hyper = self.hyper.to_json()
+        hyper = setup.hyper.to_json()
         content = {
             "format_version": 1,
             "recipe": self.recipe.name,
-            "seed": self.options.seed,
+            "seed": setup.options.seed,
             "metric": metric,
             "split": "validation",
             "direction": "maximize" if maximise else "minimize",
             "space": {name: list(entry) for name, entry in self.space.items()},
             "fixed": {name: value for name, value in hyper.items() if name not in self.space},
-            "options": self.options.to_json(),
+            "options": setup.options.to_json(),
             "dataset": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
-            "device": self.device.to_json(),
+            "device": setup.device.to_json(),
             "versions": versions() | {"optuna": version("optuna")},
             "trials": [trial.to_json() for trial in trials],
             "best": None if best is None else best.to_json(),
@@ -181,12 +187,12 @@ class _Search:
         write_atomic(self.study.folder / "study.json", dumps(content))
         plot_study(self.study.folder / "study.png", trials, self.space, metric, maximise=maximise)
 
-    def _run(self, number: int, asked: Asked, interrupts: Interrupts) -> Trial:
+    def _run(self, number: int, asked: Asked) -> Trial:
         started = time.perf_counter()
         # What Keras remembers of the trial before is memory, and numbers in the names of layers.
         keras.utils.clear_session()
         epochs: list[float] = []
-        hyper = override(self.hyper, asked.values)
+        hyper = override(self.setup.hyper, asked.values)
 
         def watch(epoch: int, value: float) -> None:
             epochs.append(value)
@@ -196,13 +202,20 @@ class _Search:
 
         def ended(state: str, value: float | None = None, error: str | None = None) -> Trial:
             seconds = round(time.perf_counter() - started, 3)
-            return Trial(number, asked.values, state, value, tuple(epochs), seconds, error)
+            return Trial(
+                number=number,
+                values=asked.values,
+                state=state,
+                value=value,
+                epochs=tuple(epochs),
+                seconds=seconds,
+                error=error,
+            )
 
-        quiet = _Quiet(self.console)
-        recipe, dataset = load_data(self.recipe, hyper, self.options, quiet)
-        session = Session(
-            *(recipe, hyper, self.options, quiet, self.device, dataset, interrupts), watch=watch
-        )
+        quiet = _Quiet(self.setup.console)
+        recipe, dataset = load_data(self.recipe, hyper, self.setup.options, quiet)
+        setup = replace(self.setup, recipe=recipe, hyper=hyper, dataset=dataset, console=quiet)
+        session = Session(setup, watch=watch)
         try:
             model = session.fit()
         except _PrunedError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from edgeward.runtime.errors import UsageError
@@ -16,12 +17,29 @@ from edgeward.train.recipe import Hyperparameters, Recipe, override
 from edgeward.train.unfinished.folder import PartialRun
 from edgeward.train.unfinished.state import State, load_state
 
-__all__ = ["check_resumed_data", "reopen"]
+__all__ = ["Resumption", "check_resumed_data", "reopen"]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """An unfinished run to continue.
+
+    Args:
+        partial: The run, locked (but not by workers besides the chief).
+        state: Where it stopped.
+        hyper: Hyper-parameters that it was started with.
+        options: Options that it was started with.
+    """
+
+    partial: PartialRun
+    state: State
+    hyper: Hyperparameters
+    options: Options
 
 
 def reopen(
     recipe: Recipe, changes: Mapping[str, object], given: Set[str], options: Options
-) -> tuple[PartialRun, State, Hyperparameters, Options]:
+) -> Resumption:
     """Take the newest unfinished run of a recipe.
 
     Args:
@@ -30,16 +48,12 @@ def reopen(
         given: Options that people typed, by the names of ``Options``.
         options: All options; of those not typed, the run's values count.
 
-    Returns:
-        The run, locked (but not by workers besides the chief), its state, and the
-        hyper-parameters and options that it was started with.
-
     Raises:
         UsageError: There is none, or something typed differs from what it was started with.
         InvalidDataError: Its state is damaged.
     """
     worker = worker_from_environment()
-    is_chief = worker is None or worker[2]
+    is_chief = worker is None or worker.is_chief
     partial = PartialRun.resume(options.out, recipe.name, lock=is_chief)
     try:
         state = load_state(partial.path)
@@ -51,7 +65,7 @@ def reopen(
     except BaseException:
         partial.release()
         raise
-    return partial, state, hyper, options.resumed(state.options)
+    return Resumption(partial, state, hyper, options.resumed(state.options))
 
 
 def check_resumed_data(state: State, sha256: str, policy: str) -> None:

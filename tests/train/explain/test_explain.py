@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -301,13 +302,12 @@ def session(
     scorer = Scorer({names[0]: inputs}, {names[1]: output}, {"v.txt": VOCABULARY})
     data = SimpleNamespace(test=test, **dataset)
     console, options = Talk(), Options(explain=count)
-    return SimpleNamespace(
-        scorer=scorer, dataset=data, console=console, options=options, interrupts=Interrupts()
-    )
+    setup = SimpleNamespace(dataset=data, console=console, options=options, interrupts=Interrupts())
+    return SimpleNamespace(scorer=scorer, setup=setup)
 
 
 def explained(folder: Path, model: keras.Model, of: SimpleNamespace) -> dict[str, object]:
-    outputs = of.scorer.predict(model, of.dataset.test)
+    outputs = of.scorer.predict(model, of.setup.dataset.test)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_explanations(folder, model, of, outputs)
@@ -404,15 +404,15 @@ def test_a_regression_shows_its_largest_errors() -> None:
 def test_generation_is_refused_before_training() -> None:
     from quiet import Silent
 
-    from edgeward.train.loop.session import Session
+    from edgeward.train.loop.session import Session, Setup
 
     recipe = load_recipe("mnist_gan")
     hyper = override(recipe.hyperparameters, {})
     data = SimpleNamespace(vocabularies={})
-    arguments = (recipe, hyper, Options(explain=3), Silent(), None, data, Interrupts())
+    setup = Setup(recipe, hyper, Options(explain=3), None, data, Silent(), Interrupts())
     with pytest.raises(UsageError, match="no answer to explain"):
-        Session(*arguments)
-    Session(recipe, hyper, Options(), Silent(), None, data, Interrupts())
+        Session(setup)
+    Session(replace(setup, options=Options()))
 
 
 def test_a_model_that_cannot_be_explained_keeps_its_training(tmp_path: Path) -> None:
@@ -425,9 +425,9 @@ def test_a_model_that_cannot_be_explained_keeps_its_training(tmp_path: Path) -> 
     report = explained(tmp_path, model, of)
     assert "no layer" in report["skipped"]
     assert report["samples"] == []
-    assert "Nothing is explained" in of.console.lines[0]
+    assert "Nothing is explained" in of.setup.console.lines[0]
     assert [path.name for path in (tmp_path / "explain").iterdir()] == ["explain.json"]
-    tensors = of.scorer.tensors(of.dataset.test)
+    tensors = of.scorer.tensors(of.setup.dataset.test)
     with pytest.raises(InvalidModelError, match="Integers"):
         attribute(model, MOOD, tensors, np.zeros(10, np.int64), kind="text")
 

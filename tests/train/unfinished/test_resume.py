@@ -239,13 +239,14 @@ def unfinished(out: Path, saved: State) -> Path:
 def test_resume_takes_hyperparameters_and_options_of_the_run(tmp_path: Path) -> None:
     path = unfinished(tmp_path, state())
     (path / ".history.csv.abc").write_text("half a file")
-    partial, found, hyper, options = reopen(RECIPE, {}, set(), Options(out=tmp_path))
-    assert partial.path == path
-    assert hyper == MnistCnn(epochs=7)
+    resumption = reopen(RECIPE, {}, set(), Options(out=tmp_path))
+    options = resumption.options
+    assert resumption.partial.path == path
+    assert resumption.hyper == MnistCnn(epochs=7)
     assert (options.seed, options.augment, options.out) == (3, False, tmp_path)
-    assert found.epochs == 2
+    assert resumption.state.epochs == 2
     assert sorted(entry.name for entry in path.iterdir()) == ["lock", STATE]
-    partial.release()
+    resumption.partial.release()
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_resume_refuses_what_differs_from_the_run(
     unfinished(tmp_path, state())
     options = Options(out=tmp_path, **typed)
     if not said:
-        reopen(RECIPE, changes, set(typed), options)[0].release()
+        reopen(RECIPE, changes, set(typed), options).partial.release()
         return
     with pytest.raises(UsageError, match=said):
         reopen(RECIPE, changes, set(typed), options)
