@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hyperparameters", "Learner", "Recipe", "Setting", "Transfer", "override"]
 
+# What people call the hyper-parameter of ``Recipe.shift``, unless a recipe says otherwise.
+_SHIFT = "shift"
+
 
 def parameter(default: Any, text: str) -> Any:
     """Return a dataclass field of a hyper-parameter with its one-line explanation."""
@@ -116,7 +119,16 @@ class Recipe:
             it may write pictures.
         evaluate: Further metrics of the saved model, split -> name -> value, for ``run.json``;
             gets the model, the data set and the hyper-parameters.
+        data_parameters: Names of the hyper-parameters that ``load`` reads: a search loads the data
+            again only where one of them changes. None, where a recipe does not say, is all of
+            them: always right, but slow where loading takes long.
+        shift: Name of the hyper-parameter that says by how many pixels training images are
+            shifted at most, in each direction, before preprocessing; a recipe without a
+            hyper-parameter ``shift`` shifts nothing. None: no hyper-parameter does.
         transfer: Set by ``--init``: ``build`` starts from the weights of another run.
+
+    Raises:
+        UsageError: ``data_parameters`` or ``shift`` names no hyper-parameter.
     """
 
     name: str
@@ -139,12 +151,40 @@ class Recipe:
     learner: Callable[[Any, Setting], Learner] | None = None
     on_epoch: Callable[[keras.Model, int, Path], None] | None = None
     evaluate: Callable[[keras.Model, Dataset, Any], Mapping[str, Mapping[str, float]]] | None = None
+    data_parameters: tuple[str, ...] | None = None
+    shift: str | None = _SHIFT
     transfer: Transfer | None = None
+
+    def __post_init__(self) -> None:
+        if self.data_parameters is not None:
+            self._check_declared("data_parameters", self.data_parameters)
+        if self.shift not in (None, _SHIFT):
+            self._check_declared("shift", (self.shift,))
+
+    def of_data(self, hyper: Hyperparameters) -> dict[str, Any]:
+        """Return the hyper-parameters on which the loaded data depend, name -> value."""
+        names = self.data_parameters
+        return {k: v for k, v in hyper.to_json().items() if names is None or k in names}
+
+    def pixels(self, hyper: Hyperparameters) -> int:
+        """Return by how many pixels training images are shifted at most; 0 is not at all."""
+        found: int = 0 if self.shift is None else getattr(hyper, self.shift, 0)
+        return found
 
     @property
     def tasks(self) -> str:
         """The task, or the tasks of several outputs."""
         return ", ".join(dict.fromkeys(spec.task for spec in self.outputs.values()))
+
+    def _check_declared(self, field_name: str, names: object) -> None:
+        known = self.hyperparameters.to_json()
+        # A text would be taken for a sequence of one-letter names.
+        if not isinstance(names, tuple | list) or not set(names) <= set(known):
+            raise UsageError(
+                f"The recipe's {field_name} is wrong.",
+                received=repr(names),
+                expected=f"names of its hyper-parameters: {', '.join(known)}",
+            )
 
 
 def override(defaults: Hyperparameters, changes: Mapping[str, object]) -> Hyperparameters:

@@ -141,7 +141,7 @@ class Session:
             self.scorer.input,
             self.scorer.raw(dataset.train),
             self.scorer.training_targets(dataset.train),
-            shift=getattr(hyper, "shift", 0) if options.augment else 0,
+            shift=recipe.pixels(hyper) if options.augment else 0,
             seed=options.seed,
             vocabularies=dataset.vocabularies,
         )

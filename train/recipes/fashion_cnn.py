@@ -89,6 +89,8 @@ RECIPE = Recipe(
     budget=0.005,
     weights=326_042,
     seconds=120,
+    data_parameters=(),
+    shift="shift",
     space={
         "learning_rate": ("log", 1e-3, 2e-2),
         "filters": ("int", 8, 32),

@@ -122,6 +122,7 @@ RECIPE = Recipe(
     budget=0.05,
     weights=4_385,
     seconds=5,
+    data_parameters=("window", "headroom"),
     space={
         "learning_rate": ("log", 1e-3, 3e-2),
         "window": ("choice", 11, 22, 33),

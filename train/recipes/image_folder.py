@@ -130,6 +130,7 @@ RECIPE = Recipe(
     hyperparameters=ImageFolderNet(),
     expected={},
     budget=0.01,
+    data_parameters=("size", "channels", "validation", "test"),
     space={
         "learning_rate": ("log", 5e-4, 1e-2),
         "filters": ("int", 8, 32),

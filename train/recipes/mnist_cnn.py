@@ -73,6 +73,8 @@ RECIPE = Recipe(
     budget=0.002,
     weights=693_962,
     seconds=45,
+    data_parameters=(),
+    shift="shift",
     space={
         "learning_rate": ("log", 3e-4, 1e-2),
         "units": ("int", 32, 256),

@@ -76,6 +76,8 @@ RECIPE = Recipe(
     budget=0.001,
     weights=80_730,
     seconds=35,
+    data_parameters=(),
+    shift="shift",
     space={
         "learning_rate": ("log", 2e-3, 3e-2),
         "units": ("int", 32, 128),

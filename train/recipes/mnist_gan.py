@@ -182,4 +182,5 @@ RECIPE = Recipe(
     budget=70.0,
     weights=114_064,
     seconds=75,
+    data_parameters=(),
 )

@@ -58,6 +58,8 @@ RECIPE = Recipe(
     budget=0.002,
     weights=101_770,
     seconds=15,
+    data_parameters=(),
+    shift="shift",
     space={
         "learning_rate": ("log", 5e-4, 1e-2),
         "units": ("int", 32, 256),

@@ -114,6 +114,7 @@ RECIPE = Recipe(
     hyperparameters=TableNet(),
     expected={},
     budget=0.01,
+    data_parameters=("target", "ignore", "task", "validation", "test"),
     space={
         "learning_rate": ("log", 5e-4, 2e-2),
         "units": ("int", 8, 128),

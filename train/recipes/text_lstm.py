@@ -123,6 +123,7 @@ RECIPE = Recipe(
     budget=0.01,
     weights=1_411_713,
     seconds=90,
+    data_parameters=("words", "validation", "test"),
     space={
         "learning_rate": ("log", 3e-4, 5e-3),
         "units": ("choice", 64, 128, 192),

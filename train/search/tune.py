@@ -70,7 +70,7 @@ def tune(
         UsageError: The study is of another search, or the task has no metric.
         TrainingError: Not one trial could be finished.
     """
-    recipe = replace(recipe, load=LoadOnce(recipe.load))
+    recipe = replace(recipe, load=LoadOnce(recipe))
     setup = set_up(recipe, hyper, options, console)
     refuse_generation(setup.recipe)
     scorer = Scorer(setup.recipe.inputs, setup.recipe.outputs, setup.dataset.vocabularies)

@@ -155,6 +155,8 @@ def test_shift_of_the_recipe_is_switched_off_too(small: Recipe, tmp_path: Path) 
     on = run(small, tmp_path)
     assert same(weights_of(off), weights_of(none))
     assert not same(weights_of(off), weights_of(on))
+    # A recipe whose own hyper-parameter of that name means something else says so.
+    assert same(weights_of(off), weights_of(run(replace(small, shift=None), tmp_path)))
 
 
 # ---- early stopping

@@ -28,7 +28,6 @@ from edgeward.train.recipe import Hyperparameters, Recipe, override
 from edgeward.train.recipes import NAMES, load_recipe
 from edgeward.train.run import Run
 from edgeward.train.search import study as study_module
-from edgeward.train.search.load_once import LoadOnce
 from edgeward.train.search.result import Tuned, command_line
 from edgeward.train.search.space import check_search, contains, read_space
 from edgeward.train.search.study import COMPLETE, FAILED, PRUNED, Study, Trial
@@ -235,26 +234,6 @@ def test_no_values_are_tried_twice_while_there_are_others(tmp_path: Path) -> Non
         values = [tuple(trial.values.values()) for trial in study.trials]
     assert len(set(values[:6])) == 6
     assert values[6] in values[:6]
-
-
-def test_data_are_loaded_again_only_for_hyperparameters_that_loading_reads(
-    digits: Dataset,
-) -> None:
-    loads: list[Any] = []
-
-    def load(path: Path | None, hyper: Any, say: object) -> Dataset:
-        assert isinstance(hyper, Every)
-        loads.append(hyper.mode)
-        return replace(digits, name=f"{len(loads)}")
-
-    once = LoadOnce(load)
-    names = [once(None, h, print).name for h in (Every(), Every(units=9), Every(mode="b"), Every())]
-    assert names == ["1", "1", "2", "3"]
-    assert once(Path("elsewhere"), Every(), print).name == "4"
-    # Who takes all values may depend on any.
-    all_of_them = LoadOnce(lambda path, hyper, say: load(path, replace(hyper, epochs=2), say))
-    assert all_of_them(None, Every(), print).name == "5"
-    assert all_of_them(None, Every(units=9), print).name == "6"
 
 
 # ---- the search
