@@ -248,7 +248,7 @@ def convert(
         "" if request is None else request.key,
         conversion,
         measured,
-        mended.reasons,
+        mended.transient,
         # What was repaired is not what the ordinary way makes of the same.
         lambda name: "" if name in mended.settings else key_of(name),
     )

@@ -51,6 +51,7 @@ class EdgewardError(Exception):
         received: What was found. Printed on its own line.
         expected: What would have been right. Printed on its own line.
         fix: What the user can do about it. Printed on its own line.
+        transient: Whether asking for the same again may help: a crash, too little memory or time.
     """
 
     exit_code = 1
@@ -62,11 +63,13 @@ class EdgewardError(Exception):
         received: object = None,
         expected: object = None,
         fix: str | None = None,
+        transient: bool = False,
     ) -> None:
         self.message = message
         self.received = received
         self.expected = expected
         self.fix = fix
+        self.transient = transient
         lines = [message]
         if received is not None:
             lines.append(f"  received: {received}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from edgeward.convert.bundle.reuse import Kept, Record, with_record
 from edgeward.convert.measure.measure import Measured
@@ -23,12 +22,6 @@ _PREFERRED = (
     "tflite-dynamic", "onnx-dynamic",
     "tflite-int16x8", "tflite-fp16", "onnx-fp16", "tflite-fp32", "onnx-fp32",
 )  # fmt: skip
-
-# The worker's words where an artifact was exchanged for the nearest one that the model can have.
-_INSTEAD = re.compile(r"(\S+) instead of (\S+): ")
-
-# What failed of time, memory or a crash may be made when it is asked for again.
-_PASSING = ("crashed", "memory", "time left", "out of time")
 
 
 def bundle_files(
@@ -101,7 +94,7 @@ def record_of(
     request: str,
     conversion: Conversion,
     measured: Sequence[Measured],
-    failures: Sequence[str],
+    transient: Collection[str],
     key_of: Callable[[str], str],
 ) -> Record:
     """Return what the next conversion has to know.
@@ -110,22 +103,16 @@ def record_of(
         request: Hash of what was asked for.
         conversion: What was made, and what was not.
         measured: All artifacts.
-        failures: Why attempts of repair failed.
+        transient: Attempts of repair that may succeed when they are made again.
         key_of: Artifact id -> hash of what it depends on.
     """
-    instead: dict[str, dict[str, str]] = {}
-    for note in conversion.notes:
-        if match := _INSTEAD.match(note):
-            instead.setdefault(match[1], {})[match[2]] = note
-    reasons = [*conversion.missing.values(), *failures]
-    passing = any(word in why for why in reasons for word in _PASSING)
     kept = {
         m.artifact.id: Kept(
             key=key_of(m.artifact.id),
             sha256=m.artifact.sha256,
             stateful=m.artifact.stateful,
-            instead=instead.get(m.artifact.id, {}),
+            instead=conversion.instead.get(m.artifact.id, {}),
         )
         for m in measured
     }
-    return Record("" if passing else request, kept)
+    return Record("" if conversion.transient or transient else request, kept)

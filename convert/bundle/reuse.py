@@ -105,18 +105,21 @@ class TakenOver:
     Attributes:
         made: Artifact id -> whether it keeps state between invocations.
         asked: The artifacts asked for that need no converter; some are another one in ``made``.
-        notes: What the user should know.
+        instead: Those: artifact in ``made`` -> artifact asked for -> the note on why.
     """
 
     made: dict[str, bool] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
+    instead: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add_to(self, conversion: Conversion) -> Conversion:
         """Return everything that is there now, in the order in which it is always measured."""
         made = {**self.made, **conversion.made}
         conversion.made = {name: made[name] for name in sorted(made, key=rank)}
-        conversion.notes = list(dict.fromkeys([*self.notes, *conversion.notes]))
+        notes = [note for wanted in self.instead.values() for note in wanted.values()]
+        conversion.notes = list(dict.fromkeys([*notes, *conversion.notes]))
+        for name, wanted in self.instead.items():
+            conversion.instead[name] = {**wanted, **conversion.instead.get(name, {})}
         return conversion
 
 
@@ -151,7 +154,9 @@ def take_over(
                 (folder / ArtifactId.parse(name).file).write_bytes(data)
                 taken.made[name] = kept[name].stateful
                 taken.asked.add(wanted)
-                taken.notes += [kept[name].instead[wanted]] if name != wanted else []
+                if name != wanted:
+                    note = kept[name].instead[wanted]
+                    taken.instead.setdefault(name, {})[wanted] = note
     return taken
 
 

@@ -78,8 +78,7 @@ def measure_all(
         except (InvalidManifestError, TargetError) as error:
             if not tolerant:
                 raise
-            received = "" if error.received is None else str(error.received)
-            conversion.missing[artifact_id] = f"{error.message} {received}".strip()
+            conversion.fail(artifact_id, error)
             progress(f"not made: {artifact_id}")
     return every
 

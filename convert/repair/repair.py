@@ -58,6 +58,7 @@ class Repaired:
         settings: Artifact id -> how it was made, where that is not the ordinary way.
         steps: The path, in order.
         notes: What the user should know.
+        transient: Names of the attempts that failed of a crash, of memory or of time.
     """
 
     replaced: dict[str, Measured] = field(default_factory=dict)
@@ -66,11 +67,7 @@ class Repaired:
     settings: dict[str, str] = field(default_factory=dict)
     steps: list[RepairStep] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why attempts failed."""
-        return [step.reason for step in self.steps if step.reason]
+    transient: set[str] = field(default_factory=set)
 
     def apply(self, measured: Sequence[Measured]) -> list[Measured]:
         """Return the artifacts with the repaired ones in the place of what they repair."""
@@ -92,7 +89,7 @@ def repair(
         What was tried, and what it gave. An artifact that nothing helped is not in it.
     """
     trials = Trials(measured, shop)
-    result = Repaired(steps=trials.steps, notes=trials.notes)
+    result = Repaired(steps=trials.steps, notes=trials.notes, transient=trials.transient)
     result.notes.append(f"repair chose by {shop.holdout.note}")
     failing = [m for m in candidates if repairable(m, fallback=allowed.fallback)]
     tried: dict[str, list[Tried]] = {m.artifact.id: [] for m in failing}

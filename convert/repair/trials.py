@@ -23,6 +23,7 @@ from edgeward.convert.settings import DEFAULT, Settings
 from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
+from edgeward.convert.worker.memory import is_transient
 from edgeward.runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ class Trials:
     Attributes:
         steps: What was tried, in order.
         notes: What the user should know.
+        transient: Names of the attempts that failed of a crash, of memory or of time.
     """
 
     def __init__(self, measured: Sequence[Measured], shop: Workshop) -> None:
         self.steps: list[RepairStep] = []
         self.notes: list[str] = []
+        self.transient: set[str] = set()
         self._measured = measured
         self._shop = shop
         self._outputs: Path | None = None
@@ -90,8 +93,10 @@ class Trials:
         try:
             made = self._shop.make(folder, plan)
         except (ConverterError, InvalidDataError, TargetError) as error:
-            why = f"{error.message} {error.received or ''}".strip()
-            made = Conversion(missing={attempt.name: why for attempt in plan.attempts})
+            made = Conversion()
+            for attempt in plan.attempts:
+                made.fail(attempt.name, error)
+        self.transient |= made.transient
         self.notes += [note for note in made.notes if note not in self.notes]
         if self._chooser is None and made.made:
             source = self._shop.holdout.chooser
@@ -124,14 +129,14 @@ class Trials:
         """Measure one attempt on the choosing samples; None where there is nothing to measure."""
         if attempt.name not in made.made or self._chooser is None:
             why = made.missing.get(attempt.name, "the converter did not get that far")
-            self._failed(wanted, attempt, "validation", why)
+            self.steps.append(RepairStep.failed(wanted, attempt, "validation", why))
             return None
         self._shop.progress(f"repair: measuring {attempt.label}")
         bench = replace(self._chooser, folder=attempt.file(folder).parent)
         try:
             measured = self._measure(attempt, made.made[attempt.name], bench)
         except EdgewardError as error:
-            self._failed(wanted, attempt, "validation", str(error))
+            self._failed(wanted, attempt, "validation", error)
             return None
         self.steps.append(RepairStep.of(wanted, attempt, measured, "validation"))
         return Tried(attempt, measured)
@@ -154,15 +159,16 @@ class Trials:
         try:
             final = self._measure(attempt, tried.measured.artifact.stateful, bench)
         except EdgewardError as error:
-            self._failed(wanted, attempt, "test", str(error))
+            self._failed(wanted, attempt, "test", error)
             return None
         # Unverified are outputs without targets, which no attempt can change.
         passed = final.verdict in ("pass", "unverified")
         self.steps.append(RepairStep.of(wanted, attempt, final, "test", taken=passed))
         return final if passed else None
 
-    def _failed(self, wanted: str, attempt: Attempt, samples: str, why: str) -> None:
-        self.steps.append(RepairStep.failed(wanted, attempt, samples, why))
+    def _failed(self, wanted: str, attempt: Attempt, samples: str, error: EdgewardError) -> None:
+        self.steps.append(RepairStep.failed(wanted, attempt, samples, str(error)))
+        self.transient |= {attempt.name} if is_transient(error) else set()
 
     def _measure(self, attempt: Attempt, stateful: bool, bench: Bench) -> Measured:
         twin = str(ArtifactId.parse(attempt.artifact).twin)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.worker.job import Job
+from edgeward.convert.worker.memory import is_transient
 from edgeward.convert.worker.process import run_worker
-from edgeward.runtime.errors import ConverterError
+from edgeward.runtime.errors import ConverterError, EdgewardError
 
 __all__ = ["Conversion", "convert_all", "default_memory"]
 
@@ -26,14 +27,30 @@ class Conversion:
     Attributes:
         made: Artifact id -> whether it keeps state between invocations.
         missing: Artifact id -> why it could not be made.
+        transient: Those of them that may be made when they are asked for again: they failed of a
+            crash, of memory or of time.
+        instead: Artifact id made -> artifact id asked for -> the note on why it was exchanged.
         notes: What the user should know.
         versions: Package -> version.
     """
 
     made: dict[str, bool] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    transient: set[str] = field(default_factory=set)
+    instead: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, name: str, error: EdgewardError) -> None:
+        """Note what an artifact could not be made of."""
+        received = "" if error.received is None else str(error.received)
+        self.missing[name] = f"{error.message} {received}".strip()
+        self.transient |= {name} if is_transient(error) else set()
+
+    def exchange(self, made: str, wanted: str, note: str) -> None:
+        """Note that an artifact is made in the place of the one that was asked for."""
+        self.instead.setdefault(made, {})[wanted] = note
+        self.notes.append(note)
 
 
 def default_memory() -> int:
@@ -77,9 +94,12 @@ def convert_all(
             result.made[event["made"]] = event["stateful"]
             progress(f"made {_said(event, 'made')}: {event['size']:,} bytes")
         elif "failed" in event:
-            parts = [event["message"], event["received"] or ""]
-            result.missing[event["failed"]] = " ".join(filter(None, parts))
+            why = {name: event[name] for name in ("message", "received", "transient")}
+            result.fail(event["failed"], ConverterError(**why))
             progress(f"not made: {_said(event, 'failed')}")
+        elif "instead" in event:
+            made, wanted = event["instead"], event["wanted"]
+            result.exchange(made, wanted, f"{made} instead of {wanted}: {event['why']}")
         elif "note" in event:
             result.notes.append(event["note"])
         elif event.get("stage") == "convert":
@@ -106,9 +126,10 @@ def convert_all(
             if out_of_time:
                 late = left[left.index(current) :]
                 result.missing |= dict.fromkeys(late, "there was no time left: --timeout SECONDS")
+                result.transient |= set(late)
                 return result
             # The others may be fine: a worker of their own begins after the one that crashed.
-            result.missing[current] = f"{error.message} {error.received or ''}".strip()
+            result.fail(current, error)
             progress(f"not made: {label}, the converter crashed")
             left = left[left.index(current) + 1 :]
             if not left:

@@ -58,6 +58,7 @@ def describe_error(error: EdgewardError) -> dict[str, Any]:
         "received": None if error.received is None else str(error.received),
         "expected": None if error.expected is None else str(error.expected),
         "fix": error.fix,
+        "transient": error.transient,
     }
 
 

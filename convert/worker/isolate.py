@@ -56,6 +56,7 @@ def isolated(
                 received=f"{timeout:g} s passed",
                 expected="a result sooner",
                 fix="give it more time: --timeout SECONDS",
+                transient=True,
             )
         succeeded, result = receiver.recv()
     except EOFError:
@@ -64,6 +65,7 @@ def isolated(
             f"The runtime crashed: {what}.",
             received=f"its process ended with {process.exitcode}",
             fix="another variant or format",
+            transient=True,
         ) from None
     finally:
         # Not terminate: a kernel that hangs never comes back to Python's handler of that signal.

@@ -40,7 +40,7 @@ def _artifacts(folder: Path, tell: Any) -> None:
     for wanted in job.artifacts:
         artifact_id = wanted if job.tolerant else maker.settle(wanted)
         if artifact_id != wanted:
-            tell(note=f"{artifact_id} instead of {wanted}: {maker.why_not(wanted)}")
+            tell(instead=artifact_id, wanted=wanted, why=maker.why_not(wanted))
             if artifact_id in job.artifacts:
                 continue
         tell(stage="convert", artifact=artifact_id)
@@ -49,8 +49,7 @@ def _artifacts(folder: Path, tell: Any) -> None:
         except EdgewardError as error:
             if not job.tolerant:
                 raise
-            if says_memory(str(error)):
-                error = memory_error(f"convert {artifact_id}", job.memory, error.message)
+            error = _named(error, f"convert {artifact_id}", job.memory)
             tell(failed=artifact_id, **describe_error(error))
             continue
         (folder / ArtifactId.parse(artifact_id).file).write_bytes(data)
@@ -93,12 +92,18 @@ def _attempts(folder: Path, tell: Any) -> None:
         except EdgewardError as error:
             if key not in makers:
                 failed[key] = error
+            error = _named(error, f"convert {attempt.label}", opened.job.memory)
             tell(failed=attempt.name, label=attempt.label, **describe_error(error))
             continue
         file = attempt.file(folder)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)
         tell(made=attempt.name, label=attempt.label, size=len(data), stateful=stateful)
+
+
+def _named(error: EdgewardError, place: str, limit: int) -> EdgewardError:
+    """Return the error; where a library under it had too little memory, one that says so."""
+    return memory_error(place, limit, error.message) if says_memory(str(error)) else error
 
 
 def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: Any) -> Any:

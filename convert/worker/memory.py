@@ -10,9 +10,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgeward.runtime.errors import ConverterError
+from edgeward.runtime.errors import ConverterError, EdgewardError
 
-__all__ = ["data_size", "limit_memory", "memory_error", "says_memory", "showed_limit"]
+__all__ = [
+    "data_size",
+    "is_transient",
+    "limit_memory",
+    "memory_error",
+    "says_memory",
+    "showed_limit",
+]
 
 _GB = 2**30
 
@@ -68,6 +75,14 @@ def says_memory(text: str) -> bool:
     return bool(_WORDS.search(text))
 
 
+def is_transient(error: EdgewardError) -> bool:
+    """Tell whether asking again may help: the error says so, or a library that ran out of memory.
+
+    What it received may be the words of a library; its own message is never looked at.
+    """
+    return error.transient or (error.received is not None and says_memory(str(error.received)))
+
+
 def showed_limit(peak: int, limit: int) -> bool:
     """Tell whether a process that crashed was so near to its limit that this is the likely cause.
 
@@ -91,6 +106,7 @@ def memory_error(place: str, limit: int, seen: str) -> ConverterError:
         received=f"{f'a limit of {_show(limit)}' if limit else 'no limit'}; {seen}",
         expected="memory for TensorFlow (about 0.5 GB) and the model several times over",
         fix="allow more: --memory GB (0: no limit)" if limit else "a machine with more memory",
+        transient=True,
     )
 
 

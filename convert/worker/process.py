@@ -82,6 +82,7 @@ def run_worker(
             received=f"{timeout:.0f} s passed",
             expected="a result sooner",
             fix="give it more time: --timeout SECONDS",
+            transient=True,
         ) from None
     finally:
         os.close(reader)
@@ -189,6 +190,7 @@ def _death(code: int, tail: list[str], watch: _Watch, memory: int) -> ConverterE
         received=how,
         expected="a converted model",
         fix=end,
+        transient=True,
     )
 
 
@@ -199,6 +201,7 @@ def _as_error(event: dict[str, Any], memory: int, place: str) -> EdgewardError:
         received=event["received"],
         expected=event["expected"],
         fix=event["fix"],
+        transient=event["transient"],
     )
     # What reads a model or converts it wraps whatever is raised there, MemoryError too.
     if says_memory(str(error.received)):

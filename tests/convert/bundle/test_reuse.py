@@ -21,6 +21,7 @@ from edgeward.convert.bundle.write import refusal_of
 from edgeward.convert.report.report import ConversionReport
 from edgeward.convert.settings import OLDEST, Switches
 from edgeward.convert.source.open import open_source
+from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.bundle import SUMS
 from edgeward.runtime.files import parse_sums, render_sums, sha256_file
 from edgeward.runtime.samples import Samples, load_samples, save_samples
@@ -226,7 +227,11 @@ def test_exchanged_artifact_is_taken_over_with_its_note(own_bundle: Path, tmp_pa
     taken = take_over(*call, tolerant=False)
     assert taken.made == {"onnx-int8": False}
     assert taken.asked == {"onnx-dynamic"}
-    assert taken.notes == ["onnx-int8 instead of onnx-dynamic: why"]
+    note = "onnx-int8 instead of onnx-dynamic: why"
+    assert taken.instead == {"onnx-int8": {"onnx-dynamic": note}}
+    # The next conversion can take it over again.
+    conversion = taken.add_to(Conversion())
+    assert (conversion.notes, conversion.instead) == ([note], taken.instead)
     assert take_over(*call, tolerant=True).made == {}
 
 

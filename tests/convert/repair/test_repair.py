@@ -126,6 +126,7 @@ class MadeUp:
     def __init__(self, measured: Sequence[Measured], shop: Workshop) -> None:
         self.steps: list[Any] = []
         self.notes: list[str] = []
+        self.transient: set[str] = set()
         self.log: list[str] = shop.progress  # type: ignore[assignment]
 
     def make(self, name: str, plan: Plan) -> tuple[Conversion, Path]:
@@ -265,8 +266,8 @@ def trials(tmp_path: Path, make: Callable[..., Conversion]) -> Trials:
 @pytest.mark.parametrize(
     "error",
     [
-        ConverterError("The converter ran out of time.", received="9 s passed"),
-        TargetError("No.", received="a loop"),
+        ConverterError("It took too long.", received="9 s passed", transient=True),
+        TargetError("No.", received="a loop that crashed in memory"),
     ],
 )
 def test_dead_worker_costs_its_attempts_with_the_reason(tmp_path: Path, error: Exception) -> None:
@@ -279,22 +280,26 @@ def test_dead_worker_costs_its_attempts_with_the_reason(tmp_path: Path, error: E
     assert [mine.try_out("tflite-int8", one, made, folder) for one in plan.attempts] == [None] * 5
     assert {step.verdict for step in mine.steps} == {"failed"}
     assert all(f"{error.message} {error.received}" == step.reason for step in mine.steps)  # type: ignore[attr-defined]
-    assert Repaired(steps=mine.steps).reasons == [step.reason for step in mine.steps]
+    # Only what may pass is asked again, whatever its words are.
+    again = {one.name for one in plan.attempts} if error.transient else set()  # type: ignore[attr-defined]
+    assert mine.transient == again
 
 
+@pytest.mark.parametrize("transient", [True, False])
 def test_runtime_that_dies_of_the_judged_file_costs_that_attempt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transient: bool
 ) -> None:
     mine = trials(tmp_path, lambda folder, plan: Conversion())
     monkeypatch.setattr(trials_module, "replace", lambda bench, **changes: bench)
 
     def crash(*_: object) -> None:
-        raise TargetError("The runtime crashed.")
+        raise TargetError("The runtime crashed.", transient=transient)
 
     monkeypatch.setattr(trials_module, "measure_one", crash)
     assert mine.judge("tflite-int8", tried(drift(0))) is None
     (step,) = mine.steps
     assert (step.verdict, step.samples, step.taken) == ("failed", "test", False)
+    assert bool(mine.transient) is transient
 
 
 @pytest.mark.parametrize("lost", [0, 90])
