@@ -243,7 +243,7 @@ def convert(
     complete = all(m in passed or m.artifact.id in mended.instead for m in measured)
     write = bool(passed) and (complete or keep_passing)
     notes += [*leaked, *mended.notes]
-    rows = parity(passed, judges, progress) if with_parity else []
+    rows = parity(passed, judges, progress, timeout=timeout) if with_parity else []
     record = record_of(
         "" if request is None else request.key,
         conversion,
@@ -281,7 +281,7 @@ def convert(
     report = report_of(None)
     if with_parity and passed:
         files = bundle_files(opened, passed, report, 1, golden, record)
-        elsewhere, why_not = device_rows(files, judges.test, progress)
+        elsewhere, why_not = device_rows(files, judges.test, progress, timeout=timeout)
         rows += elsewhere
         notes += [why_not] if why_not else []
         if why_not.startswith("no parity"):  # a network that was down may be up again

@@ -115,4 +115,5 @@ def record_of(
         )
         for m in measured
     }
-    return Record("" if conversion.transient or transient else request, kept)
+    again = conversion.transient or transient or any(m.transient for m in measured)
+    return Record("" if again else request, kept)

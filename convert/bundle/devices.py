@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +34,11 @@ _PACKAGE = "Android package"
 
 
 def device_rows(
-    files: Mapping[str, bytes], samples: Samples, progress: Callable[[str], None]
+    files: Mapping[str, bytes],
+    samples: Samples,
+    progress: Callable[[str], None],
+    *,
+    timeout: float | None = None,
 ) -> tuple[list[ParityRow], str]:
     """Run a bundle on the emulated devices of ``scripts/devices`` (docs/devices.md).
 
@@ -40,6 +46,7 @@ def device_rows(
         files: File name -> content of the bundle.
         samples: Raw test samples.
         progress: Called with one line per step.
+        timeout: Seconds for all devices, setting them up included; None is no limit.
 
     Returns:
         A row for each artifact and device; and why there is none, empty where there are some.
@@ -53,21 +60,40 @@ def device_rows(
         outputs = Bundle.open(bundle).manifest.outputs.values()
         decides = any(one.task in ("classification", "binary") for one in outputs)
         save_samples(data, samples.take(range(min(_SAMPLES, len(samples)))))
-        done = subprocess.run(
+        answer, log = _run(
             [
                 *(sys.executable, "-m", "scripts.devices.run", str(bundle)),
                 *("--data", str(data), "--samples", str(_SAMPLES), "--seconds", "10"),
                 *("--no-damage", "--json"),
             ],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
+            timeout,
         )
     try:
-        found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+        found: list[dict[str, Any]] = json.loads(answer)["rows"]
     except (KeyError, ValueError):
-        return [], f"no parity on other processors: {done.stderr.strip()[-500:]}"
+        return [], f"no parity on other processors: {log.strip()[-500:]}"
     return [_row(one, decides) for one in found if _elsewhere(one["device"])], ""
+
+
+def _run(command: list[str], timeout: float | None) -> tuple[str, str]:
+    """Return what a command prints, and its log; of one that ran out of time only that it did."""
+    process = subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A group of its own: the emulators that it starts hold its pipes, and must end with it.
+        start_new_session=True,
+    )
+    try:
+        return process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return "", f"they ran out of time, {timeout:g} s: --timeout SECONDS gives them more"
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def _elsewhere(device: str) -> bool:

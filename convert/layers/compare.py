@@ -20,7 +20,6 @@ from edgeward.convert.source.source import Source
 from edgeward.convert.variants import ArtifactId, artifact_ids
 from edgeward.convert.worker.isolate import isolated
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.errors import EdgewardError
 from edgeward.runtime.preprocessing import preprocess_batch
 
 __all__ = ["COMPARABLE", "compare_layers", "layer_drift"]
@@ -192,20 +191,22 @@ def _finite(value: float) -> float:
 
 
 def compare_layers(
-    artifact_id: str, data: bytes, twin: bytes, source: Source
+    artifact_id: str, data: bytes, twin: bytes, source: Source, *, timeout: float | None = None
 ) -> LayerReport | None:
     """Compare the tensors of an artifact with the float model's.
-
-    It explains a verdict and makes none: where it fails, the report says why, and all else stands.
 
     Args:
         artifact_id: Its id.
         data: The file.
         twin: The float32 artifact of the same format from the same conversion.
         source: The model's test samples and specs.
+        timeout: Seconds that it may take; None is no limit.
 
     Returns:
         None where the artifact has no quantised activations.
+
+    Raises:
+        EdgewardError: One of the files cannot be read or run, or it took too long.
     """
     if artifact_id not in COMPARABLE:
         return None
@@ -216,16 +217,12 @@ def compare_layers(
         name: preprocess_batch(spec, chosen.inputs[name], source.vocabularies)
         for name, spec in source.inputs.items()
     }
-    try:
-        return isolated(
-            f"comparing {artifact_id} layer by layer",
-            layer_drift,
-            artifact_id,
-            data,
-            twin,
-            feeds,
-        )
-    except EdgewardError as error:
-        received = "" if error.received is None else str(error.received)
-        why = f"{error.message} {received}".strip()
-        return LayerReport(layers=[], matched=0, tensors=0, samples=0, skipped=why)
+    return isolated(
+        f"comparing {artifact_id} layer by layer",
+        layer_drift,
+        artifact_id,
+        data,
+        twin,
+        feeds,
+        timeout=timeout,
+    )

@@ -10,14 +10,16 @@ from pathlib import Path
 from edgeward.convert.artifact.lint import describe
 from edgeward.convert.artifact.locate import locate_ops
 from edgeward.convert.layers.compare import compare_layers
+from edgeward.convert.layers.report import LayerReport
 from edgeward.convert.measure.measure import Measured, describe_artifact, measure
 from edgeward.convert.source.source import Source
 from edgeward.convert.targets.target import Target, min_runtimes
 from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.convert.worker.isolate import isolated
+from edgeward.convert.worker.memory import is_transient
 from edgeward.runtime.arrays import Floats
-from edgeward.runtime.errors import InvalidManifestError, TargetError
+from edgeward.runtime.errors import EdgewardError, InvalidManifestError, TargetError
 from edgeward.runtime.samples import Samples
 
 __all__ = [
@@ -38,8 +40,8 @@ class Bench:
         golden: The golden inputs.
         max_drop: Largest drift allowed; None takes the source's own budgets.
         targets: Format -> the runtime that must accept its artifacts.
-        timeout: Seconds that measuring one artifact may take, in all its runtimes; None is no
-            limit.
+        timeout: Seconds that measuring one artifact may take, in all its runtimes, and as many for
+            comparing its layers; None is no limit.
     """
 
     folder: Path
@@ -129,6 +131,21 @@ def measure_one(
     target.check_measured(artifact_id, measured.unusable)
     float_file = bench.folder / known.twin.file
     if float_file.exists():
-        layers = compare_layers(artifact_id, data, float_file.read_bytes(), bench.source)
-        measured = replace(measured, layers=layers)
+        measured = _with_layers(measured, float_file.read_bytes(), bench)
     return measured, description.remark
+
+
+def _with_layers(measured: Measured, twin: bytes, bench: Bench) -> Measured:
+    """Return the artifact with its layers compared.
+
+    That explains a verdict and makes none: where it fails the report says why, and all else stands.
+    """
+    try:
+        layers = compare_layers(
+            measured.artifact.id, measured.data, twin, bench.source, timeout=bench.timeout
+        )
+    except EdgewardError as error:
+        received = "" if error.received is None else str(error.received)
+        layers = LayerReport([], 0, 0, 0, skipped=f"{error.message} {received}".strip())
+        return replace(measured, layers=layers, transient=is_transient(error))
+    return replace(measured, layers=layers)

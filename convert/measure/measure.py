@@ -55,6 +55,7 @@ class Measured:
         latency: Runtime -> median microseconds of one invocation, on this machine.
         layers: Its tensors against the float model's (``convert.layers.compare``); None where
             they were not compared.
+        transient: Whether comparing them failed of a crash, of memory or of time.
     """
 
     artifact: Artifact
@@ -67,6 +68,7 @@ class Measured:
     nodes: int
     latency: Mapping[str, float]
     layers: LayerReport | None = None
+    transient: bool = False
 
     @property
     def worst(self) -> list[OutputDrift]:

@@ -30,7 +30,11 @@ _SAMPLES = 200
 
 
 def parity(
-    measured: Sequence[Measured], source: Source, progress: Callable[[str], None]
+    measured: Sequence[Measured],
+    source: Source,
+    progress: Callable[[str], None],
+    *,
+    timeout: float | None = None,
 ) -> list[ParityRow]:
     """Run artifacts on every runtime and kernel set that is installed.
 
@@ -38,24 +42,28 @@ def parity(
         measured: The artifacts.
         source: The model's test samples and specs.
         progress: Called with one line per artifact.
+        timeout: Seconds that one artifact may take on one set of kernels; None is no limit. What
+            takes longer is a row that says so.
     """
     count = len(source.test)
     samples = source.test.take(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int))
     rows: list[ParityRow] = []
     for m in measured:
         progress(f"parity of {m.artifact.id} on {len(samples):,} samples")
-        rows += _rows(m, source, samples)
+        rows += _rows(m, source, samples, timeout)
     return rows
 
 
-def _rows(measured: Measured, source: Source, samples: Samples) -> list[ParityRow]:
+def _rows(
+    measured: Measured, source: Source, samples: Samples, timeout: float | None
+) -> list[ParityRow]:
     rows: list[ParityRow] = []
     first: dict[str, Array] | None = None
     artifact = measured.artifact
     for backend in available_backends(artifact.format):
         for kernels in FORMATS[artifact.format].kernels:
             try:
-                # A kernel that aborts the process is a row, and not the end.
+                # A kernel that aborts the process, or hangs, is a row, and not the end.
                 runtime, raw = isolated(
                     f"{artifact.id} on {backend}, {kernels} kernels",
                     _run,
@@ -64,6 +72,7 @@ def _rows(measured: Measured, source: Source, samples: Samples) -> list[ParityRo
                     samples,
                     backend,
                     kernels,
+                    timeout=timeout,
                 )
             except EdgewardError as error:
                 name = f"{backend} ({kernels})"

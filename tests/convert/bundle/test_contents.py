@@ -11,14 +11,18 @@ from edgeward.convert.bundle.contents import record_of
 from edgeward.convert.bundle.reuse import Record
 from edgeward.convert.worker.conversion import Conversion
 
-MEASURED: Any = SimpleNamespace(
-    artifact=SimpleNamespace(id="onnx-dynamic", sha256="0" * 64, stateful=False)
-)
+
+def seen(*, transient: bool) -> Any:
+    artifact = SimpleNamespace(id="onnx-dynamic", sha256="0" * 64, stateful=False)
+    return SimpleNamespace(artifact=artifact, transient=transient)
+
+
 REASONS = ("the format has no such op", "the converter crashed", "no memory, out of time")
 
 
-def record(conversion: Conversion, *attempts: str) -> Record:
-    return record_of("asked", conversion, [MEASURED], attempts, lambda name: "key")
+def record(conversion: Conversion, *attempts: str, layers: bool = True) -> Record:
+    measured = [seen(transient=not layers)]
+    return record_of("asked", conversion, measured, attempts, lambda name: "key")
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -28,6 +32,7 @@ def test_request_is_remembered_unless_asking_again_may_give_more(reason: str) ->
     # The twins: the same words, and the artifact, or an attempt of repair, may be made next time.
     assert record(Conversion(missing=missing, transient={"tflite-int8"})).request == ""
     assert record(Conversion(missing=missing), "tflite-int8.calibration.1").request == ""
+    assert record(Conversion(missing=missing), layers=False).request == ""
 
 
 def test_exchange_is_remembered_with_its_note() -> None:

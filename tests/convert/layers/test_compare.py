@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 from onnx import numpy_helper
 
 from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, parse, text_of
+from edgeward.convert.layers import compare as compare_module
 from edgeward.convert.layers.compare import COMPARABLE, compare_layers, layer_drift
 from edgeward.convert.layers.probe import Grid
 from edgeward.convert.layers.report import LayerReport, culprit
 from edgeward.convert.layers.tally import Tally
 from edgeward.convert.source.open import open_source
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.errors import InvalidModelError
+from edgeward.runtime.errors import EdgewardError, InvalidModelError, TargetError
 from edgeward.runtime.preprocessing import preprocess_batch
 from edgeward.runtime.strict_json import dumps
 from edgeward.train.run import Run
@@ -222,9 +224,7 @@ def test_a_file_of_another_model_is_not_compared_by_guessing(
         layer_drift("tflite-int8", every_variant["tflite-int8"], b"no file", feeds)
 
 
-def test_the_report_has_json_numbers_and_says_why_it_compared_nothing(
-    run: Path, every_variant: dict[str, bytes]
-) -> None:
+def test_the_report_has_json_numbers(run: Path, every_variant: dict[str, bytes]) -> None:
     source = open_source(run)
     report = compare_layers(
         "tflite-int8", every_variant["tflite-int8"], every_variant["tflite-fp32"], source
@@ -233,10 +233,8 @@ def test_the_report_has_json_numbers_and_says_why_it_compared_nothing(
     assert report.samples == 48
     assert json.loads(dumps(asdict(report)))["layers"][0]["own_sqnr"] > 33
     assert compare_layers("tflite-fp16", b"", b"", source) is None
-    failed = compare_layers("onnx-int8", b"no file", every_variant["onnx-fp32"], source)
-    assert failed is not None
-    assert failed.skipped
-    assert failed.layers == []
+    with pytest.raises(EdgewardError):
+        compare_layers("onnx-int8", b"no file", every_variant["onnx-fp32"], source)
 
 
 def test_tally_counts_what_does_not_fit() -> None:
@@ -258,3 +256,13 @@ def test_numbers_that_are_none_give_the_lowest_ratio(bad: float) -> None:
     with np.errstate(invalid="ignore"):
         tally.add(np.float32([1.0]), np.float32([1.0]), np.float32([bad]))
     assert tally.sqnr == tally.own_sqnr == -300.0
+
+
+def test_comparison_that_hangs_is_an_error_that_names_it(
+    run: Path, every_variant: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_module, "layer_drift", lambda *_: time.sleep(600))
+    files = (every_variant["tflite-int8"], every_variant["tflite-fp32"])
+    with pytest.raises(TargetError, match="out of time: comparing tflite-int8") as caught:
+        compare_layers("tflite-int8", *files, open_source(run), timeout=0.5)
+    assert caught.value.transient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +80,27 @@ def test_damage_shows_in_the_runtime_that_has_it_and_a_dead_runtime_is_a_row(
     for row in dead:
         assert row.max_lsb is None
         assert row.detail
+
+
+def test_kernels_that_hang_are_rows_and_the_others_are_compared(
+    run: Path, measured: dict[str, Measured], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = measured["tflite-int8"]
+    real = module._run
+
+    def run_on(*given: object) -> object:
+        if given[-1] == "no-delegate":
+            time.sleep(600)
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_run", run_on)
+    started = time.monotonic()
+    rows = parity([one], open_source(run), lambda _: None, timeout=8.0)
+    assert time.monotonic() - started < 120
+    late = [row for row in rows if row.kernels == "no-delegate"]
+    assert late
+    for row in late:
+        assert row.max_lsb is None
+        assert "out of time" in row.detail
+    # The twin: the same file on other kernels, with the same limit.
+    assert all(row.detail == "" for row in rows if row not in late)
