@@ -105,7 +105,8 @@ def convert(
             answered at once, and only artifacts that are new or changed are converted.
         timeout: Seconds that each step may take: loading a user's model, converting, measuring
             each artifact.
-        memory: Bytes that the converter may take; 0 is no limit, None nine tenths of the machine's.
+        memory: Bytes that the converter may take; 0 is no limit, None nine tenths of the machine's,
+            or of the container's where that has less.
         progress: Called with one line per step.
 
     Returns:
@@ -181,6 +182,7 @@ def convert(
         shapes=shapes,
         expect=expect,
         timeout=timeout,
+        memory=memory,
         progress=progress,
     )
     path = Path(out) / opened.name

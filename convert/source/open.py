@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeward.convert.source.files import bundle_name, model_kind, refuse_twins
 from edgeward.convert.source.source import Source
+from edgeward.convert.worker.memory import default_memory
 from edgeward.runtime.errors import InvalidDataError, InvalidRunError, UsageError
 from edgeward.runtime.files import sha256_file
 from edgeward.runtime.golden import MIN_VECTORS
@@ -46,6 +47,7 @@ def open_source(
     expect: Mapping[str, float] | None = None,
     timeout: float = 600.0,
     progress: Callable[[str], None] | None = None,
+    memory: int | None = None,
 ) -> Source:
     """Open a run folder, or a user's model with the user's data.
 
@@ -63,6 +65,8 @@ def open_source(
         expect: For a user's model: ``METRIC`` or ``NAME.METRIC`` -> what the float model must give.
         timeout: Seconds that loading a user's model may take.
         progress: Called with one line per step.
+        memory: Bytes that loading a user's model may take; 0 is no limit, None nine tenths of the
+            machine's.
 
     Raises:
         UsageError: Options that do not go with the source.
@@ -101,7 +105,11 @@ def open_source(
         expect=expect or {},
     )
     return open_user_model(
-        Path(source), data, timeout=timeout, progress=progress or (lambda _: None)
+        Path(source),
+        data,
+        timeout=timeout,
+        progress=progress or (lambda _: None),
+        memory=default_memory() if memory is None else memory,
     )
 
 

@@ -66,7 +66,12 @@ class UserData:
 
 
 def open_user_model(
-    model: Path, data: UserData, *, timeout: float, progress: Callable[[str], None]
+    model: Path,
+    data: UserData,
+    *,
+    timeout: float,
+    progress: Callable[[str], None],
+    memory: int = 0,
 ) -> Source:
     """Open a ``.keras`` or ``.h5`` file or a SavedModel folder with its data.
 
@@ -75,6 +80,7 @@ def open_user_model(
         data: What comes with it.
         timeout: Seconds that loading the model may take.
         progress: Called with one line per step.
+        memory: Bytes that loading the model may take; 0 is no limit.
 
     Raises:
         UsageError: Options are missing or contradict each other.
@@ -91,7 +97,7 @@ def open_user_model(
     given = GivenSpecs() if data.preprocessing is None else read_specs(data.preprocessing)
     labels = None if data.labels is None else read_labels(data.labels)
     files = _load(data)
-    inspection = _inspect(model, data, given, timeout, progress)
+    inspection = _inspect(model, data, given, timeout, memory, progress)
     names = list(inspection.inputs), list(inspection.outputs)
     samples = {file: _named(file, loaded, *names) for file, loaded in files.items()}
     calibration = samples[data.calibration]
@@ -176,6 +182,7 @@ def _inspect(
     data: UserData,
     given: GivenSpecs,
     timeout: float,
+    memory: int,
     progress: Callable[[str], None],
 ) -> Inspection:
     progress(f"looking at {model.name}")
@@ -193,8 +200,9 @@ def _inspect(
             inputs=_json(given.inputs),
             outputs=None if given.outputs is None else list(given.outputs),
             vocabularies={n: text.decode() for n, text in given.vocabularies.items()},
+            memory=memory,
         ).write(folder)
-        run_worker(folder, timeout=timeout, on_event=on_event, program="inspect")
+        run_worker(folder, timeout=timeout, on_event=on_event, memory=memory, program="inspect")
         return Inspection.read(folder)
 
 

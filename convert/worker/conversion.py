@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.worker.job import Job
-from edgeward.convert.worker.memory import is_transient
+from edgeward.convert.worker.memory import default_memory, is_transient
 from edgeward.convert.worker.process import run_worker
 from edgeward.runtime.errors import ConverterError, EdgewardError
 
 __all__ = ["Conversion", "convert_all", "default_memory"]
-
-# Of the machine's memory: what a converter may take before the machine itself suffers.
-_SHARE = 0.9
 
 
 @dataclass
@@ -51,14 +47,6 @@ class Conversion:
         """Note that an artifact is made in the place of the one that was asked for."""
         self.instead.setdefault(made, {})[wanted] = note
         self.notes.append(note)
-
-
-def default_memory() -> int:
-    """Return the bytes that a worker may take on this machine; 0 where that is not known."""
-    try:
-        return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def convert_all(

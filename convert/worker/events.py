@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgeward.convert.worker.memory import limit_memory
 from edgeward.runtime.errors import EdgewardError
 
-__all__ = ["describe_error", "serve"]
+__all__ = ["describe_error", "load_tensorflow", "serve"]
 
 PR_SET_PDEATHSIG = 1
 
@@ -49,6 +50,25 @@ def serve(arguments: list[str], work: Callable[[Path, Callable[..., None]], None
             return error.exit_code
         tell(done=True, versions=_versions())
     return 0
+
+
+def load_tensorflow(memory: int, tell: Callable[..., None]) -> None:
+    """Import TensorFlow, and let this process take so much memory and no more.
+
+    Args:
+        memory: Bytes; 0 is no limit.
+        tell: Sends its keywords as an event.
+
+    Raises:
+        ConverterError: TensorFlow alone takes as much.
+    """
+    tell(stage="load TensorFlow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Conversion needs no GPU, and one that training holds would only be in the way.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import edgeward.convert.model.load  # noqa: F401 - and with it TensorFlow and Keras
+
+    limit_memory(memory)
 
 
 def describe_error(error: EdgewardError) -> dict[str, Any]:

@@ -7,12 +7,12 @@ is ``inspected.json``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeward.convert.worker.events import load_tensorflow
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError
 
@@ -94,6 +94,7 @@ class InspectionJob:
         inputs: Input name -> spec as JSON; None where there is none.
         outputs: Output names; None takes the model's own.
         vocabularies: File name -> text.
+        memory: Bytes of memory that looking may take; 0 is no limit.
     """
 
     model: str
@@ -102,6 +103,7 @@ class InspectionJob:
     inputs: dict[str, Any] | None
     outputs: list[str] | None
     vocabularies: dict[str, str]
+    memory: int = 0
 
     def write(self, folder: Path) -> None:
         """Write the job into the work folder."""
@@ -121,9 +123,7 @@ def inspect(folder: Path, tell: Any) -> None:
         tell: Sends its keywords as an event.
     """
     job = InspectionJob.read(folder)
-    tell(stage="load TensorFlow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    load_tensorflow(job.memory, tell)
     from edgeward.convert.model.load import load_model
 
     tell(stage="load the model")

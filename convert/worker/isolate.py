@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from edgeward.convert.worker.memory import data_size, default_memory, limit_memory
 from edgeward.runtime.errors import TargetError
 
 __all__ = ["isolated"]
@@ -35,15 +36,18 @@ def isolated(
         timeout: Seconds until the process is killed; None waits for ever, and so does a system
             that cannot fork.
 
+    The process may take as much memory as the machine allows a worker, beyond what it shares with
+    this one.
+
     Raises:
-        TargetError: The process died or ran out of time.
+        TargetError: The process died, or ran out of memory or time.
         Exception: What the function raises.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         return function(*arguments)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(sender, function, arguments), daemon=True)
+    process = context.Process(target=_run, args=(sender, what, function, arguments), daemon=True)
     # What is waiting to be printed would be printed by both.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -78,9 +82,20 @@ def isolated(
     return answer
 
 
-def _run(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run(sender: Any, what: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
+        allowed = default_memory()
+        limit_memory(data_size() + allowed if allowed else 0)
         answer = (True, function(*arguments))
+    except MemoryError as error:
+        short = TargetError(
+            f"The runtime ran out of memory: {what}.",
+            received=str(error) or "an allocation that failed",
+            expected="memory for the model and its samples",
+            fix="a machine with more memory",
+            transient=True,
+        )
+        answer = (False, short)
     except BaseException as error:  # the parent raises it
         answer = (False, error)
     # A parent that is gone reads nothing.

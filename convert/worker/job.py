@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
 from edgeward.convert.variants import ArtifactId
-from edgeward.convert.worker.memory import limit_memory
+from edgeward.convert.worker.events import load_tensorflow
 from edgeward.runtime.arrays import Array
 
 __all__ = ["CALIBRATION", "FLOAT_OUTPUTS", "JOB", "Attempt", "Job", "Opened", "Plan", "open_job"]
@@ -200,13 +199,9 @@ def open_job(folder: Path, tell: Any) -> Opened:
         tell: Sends its keywords as an event.
     """
     job = Job.read(folder)
-    tell(stage="load TensorFlow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Conversion needs no GPU, and one that training holds would only be in the way.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    load_tensorflow(job.memory, tell)
     from edgeward.convert.model.load import load_model
 
-    limit_memory(job.memory)
     tell(stage="load the model")
     shapes = {name: tuple(dims) for name, dims in job.shapes.items()}
     loaded = load_model(Path(job.model), list(job.inputs), job.outputs, shapes)

@@ -7,21 +7,34 @@ watches how near to its limit the process was.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgeward.runtime.errors import ConverterError, EdgewardError
 
 __all__ = [
     "data_size",
+    "default_memory",
     "is_transient",
     "limit_memory",
     "memory_error",
+    "memory_of_machine",
     "says_memory",
     "showed_limit",
 ]
 
 _GB = 2**30
+
+# Of the machine's memory: what a converter may take before the machine itself suffers.
+_SHARE = 0.9
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 
 # Peak over limit from which a crash is laid to the limit: the allocation that failed is not in the
 # peak, and the parent looks a few times a second only.
@@ -32,6 +45,56 @@ _WORDS = re.compile(
     r"[Oo]ut of memory|[Cc]annot allocate memory(?! in static TLS)|failed to map segment|"
     r"[Ff]ailed to allocate memory"
 )
+
+
+def default_memory() -> int:
+    """Return the bytes that a worker may take on this machine; 0 where that is not known."""
+    return int(_SHARE * memory_of_machine())
+
+
+def memory_of_machine(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return the bytes of memory that there are: the machine's, or less where a container has less.
+
+    Args:
+        cgroups: Where Linux shows its control groups, version 1 or 2.
+        own: The file that says in which of them this process is.
+
+    Returns:
+        Bytes; 0 where nothing is known.
+    """
+    known = list(_cgroup_limits(cgroups, own))
+    with contextlib.suppress(ValueError, OSError):  # a system that does not say it
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min((size for size in known if size > 0), default=0)
+
+
+def _cgroup_limits(cgroups: Path, own: Path) -> Iterator[int]:
+    """Give the limit of each group that this process is in, and of the groups around it."""
+    # Where nothing is said, and in a container that hides its own path: the group at the top.
+    found = {(cgroups, "memory.max", "/"), (cgroups / "memory", "memory.limit_in_bytes", "/")}
+    for line in _read(own).splitlines():
+        # "0::/path" in version 2, "9:cpu,memory:/path" in version 1.
+        _, _, controllers_and_path = line.partition(":")
+        controllers, _, path = controllers_and_path.partition(":")
+        if not controllers:
+            found.add((cgroups, "memory.max", path))
+        elif "memory" in controllers.split(","):
+            found.add((cgroups / "memory", "memory.limit_in_bytes", path))
+    for top, name, path in found:
+        folder = top / path.strip("/")
+        while folder.is_relative_to(top):
+            text = _read(folder / name).strip()
+            # "max" is no limit, and so is the largest number that version 1 knows.
+            if text.isdigit():
+                yield int(text)
+            folder = folder.parent
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:  # no Linux, or no such group
+        return ""
 
 
 def limit_memory(size: int) -> None:
@@ -47,10 +110,6 @@ def limit_memory(size: int) -> None:
         ConverterError: The process has taken more already.
     """
     if not size:
-        return
-    try:
-        import resource
-    except ImportError:  # Windows
         return
     taken = data_size()
     if taken >= size:

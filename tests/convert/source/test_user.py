@@ -112,6 +112,8 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
         return {}
 
     monkeypatch.setattr(user_source, "run_worker", run)
+    # This process is to keep what memory it has.
+    monkeypatch.setattr(inspection, "load_tensorflow", lambda memory, tell: None)
 
 
 Open = Callable[..., Source]
@@ -619,3 +621,9 @@ def test_error_and_end_of_the_child_are_errors_here(models: Path, tmp_path: Path
     assert "model.export" in str(caught.value)
     with pytest.raises(ConverterError, match="ran out of time"):
         open_source(models / FIRST, calibration=tmp_path / "c.npz", timeout=0.05)
+    little = 50 * 2**20
+    with pytest.raises(ConverterError, match="out of memory while it was at: load") as caught:
+        open_source(models / FIRST, calibration=tmp_path / "c.npz", memory=little)
+    assert "--memory" in str(caught.value)
+    # The twin: what the machine has is enough, and without a number it is the limit.
+    assert open_source(models / FIRST, calibration=tmp_path / "c.npz").name

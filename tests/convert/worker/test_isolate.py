@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from edgeward.convert.worker import isolate
 from edgeward.convert.worker.isolate import isolated
 from edgeward.runtime.errors import InvalidDataError, MissingExtraError, TargetError
 
@@ -51,3 +52,16 @@ def test_function_that_hangs_is_killed_and_named_with_the_option() -> None:
     assert "--timeout" in str(caught.value)
     # The twin: with the time it needs, the same function returns.
     assert isolated("x", time.sleep, 0.1, timeout=30) is None
+
+
+def test_function_that_takes_too_much_memory_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(isolate, "default_memory", lambda: 64 * 2**20)
+    with pytest.raises(TargetError, match="out of memory: measuring tflite-int8") as caught:
+        isolated("measuring tflite-int8", lambda: len(np.ones(512 * 2**20, np.uint8)))
+    assert caught.value.transient
+    # The twins: less, and where nobody knows what there is.
+    assert isolated("x", lambda: len(np.ones(8 * 2**20, np.uint8))) == 8 * 2**20
+    monkeypatch.setattr(isolate, "default_memory", lambda: 0)
+    assert isolated("x", lambda: len(np.ones(512 * 2**20, np.uint8))) == 512 * 2**20
