@@ -22,7 +22,7 @@ exit codes, and a shell script tells them apart by nothing else.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "ConverterError",
@@ -78,6 +78,10 @@ class EdgewardError(Exception):
         if fix is not None:
             lines.append(f"  how to fix: {fix}")
         super().__init__("\n".join(lines))
+
+    def retold(self, message: str, fix: str | None = None) -> Self:
+        """Return the error with another message, which says where it was, and another fix."""
+        return type(self)(message, received=self.received, expected=self.expected, fix=fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own would call __init__ with the printed text.

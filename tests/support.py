@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 REPOSITORY = Path(__file__).parents[1]
 SUBSET = REPOSITORY / "train" / "datasets" / "mnist_subset.npz"
@@ -31,3 +33,13 @@ def python(*arguments: object, cwd: Path, **variables: str) -> subprocess.Comple
         text=True,
         timeout=600,
     )
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a program of the repository that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

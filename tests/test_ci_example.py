@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from types import ModuleType
 
 import pytest
-from support import REPOSITORY, RunPython
+from support import REPOSITORY, RunPython, load_script
 
 SCRIPT = REPOSITORY / "scripts" / "pull_request_example.py"
 
 
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pull_request_example", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def test_script_runs_the_commands_of_the_page() -> None:

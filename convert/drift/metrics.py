@@ -6,7 +6,7 @@ A missing or impossible metric raises; it never reads as a drift of zero.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -116,20 +116,30 @@ def measure_drift(
             expected=list(reference.shape),
         )
     metric = METRIC[spec.task]
-    before = evaluate(spec, reference, targets)
-    after = evaluate(spec, values, targets)
+    before, after = (evaluate(spec, v, targets) for v in (reference, values))
+    was, now = before[metric], after[metric]
+    needed, decisions = None, None
     if spec.task in ("classification", "binary"):
-        return _of_decisions(output, spec, reference, values, targets, budget)
-    if spec.task == "regression":
-        drop, bound = _ratio_of_errors(reference, values, targets)
-        was, now = before[metric], after[metric]
+        decisions = _decisions(output, spec, reference, values, targets)
+        decisions = replace(decisions, auc=after.get("auc"), reference_auc=before.get("auc"))
+        counts = PairedCounts(len(values), decisions.lost, decisions.gained)
+        drop = counts.drop
+        bound, verdict = judge(counts, budget)
+        needed = required_samples(counts, budget) if bound > budget else None
+        if verdict == "pass" and not all(map(any, decisions.confusion)):
+            # What happens to a class that no sample has is unknown: an artifact that always gives
+            # the only class of a test split would be perfect.
+            verdict = "inconclusive"
     else:
-        # Pairs from the same input: the float model's own image is the one to match.
-        each = psnr(values, reference)
-        was, now = MAX_PSNR, float(each.mean())
-        drop = was - now
-        bound = upper_bound(MAX_PSNR - each[:, None], lambda means: means[:, 0])
-    verdict = "pass" if bound <= budget else "refused" if drop > budget else "inconclusive"
+        if spec.task == "regression":
+            drop, bound = _ratio_of_errors(reference, values, targets)
+        else:
+            # Pairs from the same input: the float model's own image is the one to match.
+            each = psnr(values, reference)
+            was, now = MAX_PSNR, float(each.mean())
+            drop = was - now
+            bound = upper_bound(MAX_PSNR - each[:, None], lambda means: means[:, 0])
+        verdict = "pass" if bound <= budget else "refused" if drop > budget else "inconclusive"
     return OutputDrift(
         output=output,
         task=spec.task,
@@ -141,6 +151,8 @@ def measure_drift(
         budget=budget,
         samples=len(values),
         verdict=verdict,
+        needed=needed,
+        decisions=decisions,
     )
 
 
@@ -160,15 +172,10 @@ def _ratio_of_errors(reference: Floats, values: Floats, targets: Array) -> tuple
     return float(ratio(errors.mean(axis=0)[None])[0]), upper_bound(errors, ratio)
 
 
-def _of_decisions(
-    output: str,
-    spec: OutputSpec,
-    reference: Floats,
-    values: Floats,
-    targets: Array,
-    budget: float,
-) -> OutputDrift:
-    before, after = (evaluate(spec, v, targets) for v in (reference, values))
+def _decisions(
+    output: str, spec: OutputSpec, reference: Floats, values: Floats, targets: Array
+) -> Decisions:
+    """Compare decisions pair by pair; the areas under the ROC curves are left open."""
     binary = spec.task == "binary"
     width = reference.reshape(len(reference), -1).shape[1]
     if spec.labels is not None and not binary and len(spec.labels) != width:
@@ -181,43 +188,19 @@ def _of_decisions(
     truth = check_targets(spec, targets, classes)
     decided_before, decided_after = decide(spec, reference), decide(spec, values)
     right_before, right_after = decided_before == truth, decided_after == truth
-    counts = PairedCounts(
-        len(truth),
-        int(np.count_nonzero(right_before & ~right_after)),
-        int(np.count_nonzero(~right_before & right_after)),
-    )
-    bound, verdict = judge(counts, budget)
-    unseen = classes - len(np.unique(truth))
-    if unseen and verdict == "pass":
-        # What happens to a class that no sample has is unknown: an artifact that always gives the
-        # only class of a test split would be perfect.
-        verdict = "inconclusive"
-    return OutputDrift(
-        output=output,
-        task=spec.task,
-        metric=METRIC[spec.task],
-        reference=before["accuracy"],
-        value=after["accuracy"],
-        drop=counts.drop,
-        upper_bound=bound,
-        budget=budget,
-        samples=counts.samples,
-        verdict=verdict,
-        needed=required_samples(counts, budget) if bound > budget else None,
-        decisions=Decisions(
-            lost=counts.lost,
-            gained=counts.gained,
-            flip_rate=float(np.mean(decided_before != decided_after)),
-            per_class_drop=_per_class(spec, truth, right_before, right_after, classes),
-            calibration_error=_calibration_error(values, right_after, decided_after, binary),
-            reference_calibration_error=_calibration_error(
-                reference, right_before, decided_before, binary
-            ),
-            auc=after.get("auc"),
-            reference_auc=before.get("auc"),
-            confusion=_confusion(truth, decided_after, classes),
-            reference_confusion=_confusion(truth, decided_before, classes),
+    return Decisions(
+        lost=int(np.count_nonzero(right_before & ~right_after)),
+        gained=int(np.count_nonzero(~right_before & right_after)),
+        flip_rate=float(np.mean(decided_before != decided_after)),
+        per_class_drop=_per_class(spec, truth, right_before, right_after, classes),
+        calibration_error=_calibration_error(values, right_after, decided_after, binary),
+        reference_calibration_error=_calibration_error(
+            reference, right_before, decided_before, binary
         ),
+        auc=None,
+        reference_auc=None,
+        confusion=_confusion(truth, decided_after, classes),
+        reference_confusion=_confusion(truth, decided_before, classes),
     )
 
 

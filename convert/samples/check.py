@@ -46,12 +46,7 @@ def check_samples(source: Source, samples: Samples, what: str, fix: str) -> None
             part = f"targets of {name!r}"
             check_targets(source.outputs[name], targets)
     except InvalidDataError as error:
-        raise InvalidDataError(
-            f"The {what}, {part}, cannot be used: {error.message}",
-            received=error.received,
-            expected=error.expected,
-            fix=fix,
-        ) from None
+        raise error.retold(f"The {what}, {part}, cannot be used: {error.message}", fix) from None
 
 
 def check_splits(source: Source) -> None:
@@ -96,12 +91,8 @@ def open_unlabelled(path: Path, source: Source) -> tuple[Samples, list[str]]:
     try:
         samples = loaded.named(list(source.inputs), [])
     except InvalidDataError as error:
-        raise InvalidDataError(
-            f"{path.name} cannot be fine-tuned on: {error.message}",
-            received=error.received,
-            expected=error.expected,
-            fix=_UNLABELLED_FIX,
-        ) from None
+        message = f"{path.name} cannot be fine-tuned on: {error.message}"
+        raise error.retold(message, _UNLABELLED_FIX) from None
     check_samples(source, samples, f"samples to fine-tune on ({path.name})", fix=_UNLABELLED_FIX)
     judging = set(sample_digests(source.test)) if source.test.targets else set()
     file = source.validation_file

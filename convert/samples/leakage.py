@@ -58,12 +58,10 @@ def find_leakage(source: Source) -> Leakage:
     if not source.test.targets:
         return Leakage()
     test = _Split("test", "the drift", sample_digests(source.test))
-    calibration = (
-        f"calibration samples ({source.calibration_name})",
-        sample_digests(source.calibration),
-    )
+    calibrating = f"calibration samples ({source.calibration_name})"
+    calibration = sample_digests(source.calibration)
     notes: list[str] = []
-    leaked = {*test.shared_with(*calibration, notes)}
+    leaked = {*test.shared_with(calibrating, calibration, notes)}
     choosing: list[int] = []
     file = source.validation_file
     validation = source.validation() if file is not None and file.exists() else None
@@ -72,7 +70,7 @@ def find_leakage(source: Source) -> Leakage:
         leaked |= {*test.shared_with(f"validation samples ({file.name})", digests, notes)}
         if set(source.test.targets) <= set(validation.targets):
             split = _Split("validation", "what a repair is chosen by", digests)
-            choosing = split.shared_with(*calibration, notes)
+            choosing = split.shared_with(calibrating, calibration, notes)
     return Leakage(tuple(sorted(leaked)), tuple(notes), tuple(choosing))
 
 

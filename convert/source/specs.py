@@ -215,12 +215,8 @@ def check_outputs(
                     expected=["N", *shape],
                 )
         except InvalidDataError as error:
-            raise InvalidDataError(
-                f"{file.name}: out/{name} cannot be used: {error.message}",
-                received=error.received,
-                expected=error.expected,
-                fix=_SAY_TASK if error.fix is None else error.fix,
-            ) from None
+            message = f"{file.name}: out/{name} cannot be used: {error.message}"
+            raise error.retold(message, _SAY_TASK if error.fix is None else error.fix) from None
 
 
 def check_range(
@@ -342,12 +338,8 @@ def check_inputs(
             check_column(spec, column, vocabularies)
             given = preprocess_batch(spec, column, vocabularies)
         except InvalidDataError as error:
-            raise InvalidDataError(
-                f"{file.name}: in/{name} cannot be used: {error.message}",
-                received=error.received,
-                expected=error.expected,
-                fix=error.fix or _reshape(spec, column),
-            ) from None
+            message = f"{file.name}: in/{name} cannot be used: {error.message}"
+            raise error.retold(message, error.fix or _reshape(spec, column)) from None
         if given.dtype.name != wanted.dtype or given.shape[1:] != wanted.shape:
             raise InvalidDataError(
                 f"{file.name}: in/{name} does not become what the model takes.",

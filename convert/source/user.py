@@ -214,12 +214,8 @@ def _named(file: Path, samples: Samples, inputs: list[str], outputs: list[str]) 
     try:
         return samples.named(inputs, outputs)
     except InvalidDataError as error:
-        raise InvalidDataError(
-            f"{file.name}: {error.message}",
-            received=error.received,
-            expected=error.expected,
-            fix="name the arrays as the model's inputs and outputs are named",
-        ) from None
+        fix = "name the arrays as the model's inputs and outputs are named"
+        raise error.retold(f"{file.name}: {error.message}", fix) from None
 
 
 def _doubts(

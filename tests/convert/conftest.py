@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import bad_net
 import pytest
 
 from edgeward.convert.export.exporter import Exporter
@@ -29,3 +30,11 @@ def every_variant(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own
         return {artifact_id: maker.make(artifact_id)[0] for artifact_id in ids}
+
+
+@pytest.fixture(scope="session")
+def bad_net_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose int8 loses accuracy, and its data. Read-only: copy them."""
+    folder = tmp_path_factory.mktemp("bad")
+    assert bad_net.write_bad_net(folder) >= 0.97
+    return folder

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
-from support import REPOSITORY
+from support import REPOSITORY, load_script
 
 from edgeward.convert.drift.exact import exact_p_value
 from edgeward.convert.drift.gate import (
@@ -128,13 +127,7 @@ def test_impossible_counts_are_refused() -> None:
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
     """The script that makes the table of docs/drift.md."""
-    path = REPOSITORY / "benchmarks" / "gate_simulation.py"
-    spec = importlib.util.spec_from_file_location("gate_simulation", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(REPOSITORY / "benchmarks" / "gate_simulation.py")
 
 
 def rows(simulation: ModuleType) -> list[str]:

@@ -7,16 +7,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from answers import answers, sqnr
 
 from edgeward.convert.artifact.lint import describe
 from edgeward.convert.artifact.tflite_lint import island_around, lint_mixed
 from edgeward.convert.export.exporter import Exporter
 from edgeward.convert.model.load import load_model
 from edgeward.convert.settings import OLDEST, Settings
-from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact
-from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.backends import available_backends
 from edgeward.runtime.errors import TargetError
-from edgeward.runtime.files import sha256_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -72,18 +71,7 @@ def mixed(maker: Exporter, layers: tuple[str, ...]) -> bytes:
 
 
 def run(artifact_id: str, data: bytes, count: int = 30) -> np.ndarray:
-    description = describe(artifact_id, data, None)
-    artifact = Artifact(
-        artifact_id, "a.bin", len(data), sha256_bytes(data), ARTIFACT_VARIANTS[artifact_id],
-        description.inputs, description.outputs, description.ops, description.min_runtime,
-        "resizable", False, 0, (),
-    )  # fmt: skip
-    found: np.ndarray = open_backend(artifact, data).run({"x": images(count)})["y"]
-    return found
-
-
-def sqnr(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum()))
+    return answers(artifact_id, data, images(count), "y")
 
 
 def test_island_is_the_op_that_writes_and_those_that_read(

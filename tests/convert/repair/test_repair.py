@@ -418,13 +418,6 @@ def test_equalised_net_passes_and_is_answered_at_once_when_asked_again(
 
 
 @pytest.fixture(scope="module")
-def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bad")
-    assert bad_net.write_bad_net(folder) >= 0.97
-    return folder
-
-
-@pytest.fixture(scope="module")
 def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("six")
     assert bad_net.write_bad_net(folder, six=True) >= 0.97
@@ -432,8 +425,10 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_badly_scaled_depthwise_net_is_repaired_without_training(bad: Path, tmp_path: Path) -> None:
-    code, report, _ = convert(bad, "bad.keras", tmp_path, "--max-drop", "0.015")
+def test_badly_scaled_depthwise_net_is_repaired_without_training(
+    bad_net_folder: Path, tmp_path: Path
+) -> None:
+    code, report, _ = convert(bad_net_folder, "bad.keras", tmp_path, "--max-drop", "0.015")
     assert code == 0
     assert path_of(report) == [("validation", "pass", False), ("test", "pass", True)]
     final = report["repair"][1]["drifts"][0]
@@ -441,7 +436,9 @@ def test_badly_scaled_depthwise_net_is_repaired_without_training(bad: Path, tmp_
     assert final["samples"] == 1500
     # The twin: without repair it is refused, and the repaired file is not taken over for it.
     made = report["reuse"]["artifacts"]["tflite-int8"]["sha256"]
-    code, report, _ = convert(bad, "bad.keras", tmp_path, "--max-drop", "0.015", "--no-repair")
+    code, report, _ = convert(
+        bad_net_folder, "bad.keras", tmp_path, "--max-drop", "0.015", "--no-repair"
+    )
     assert code == 3
     assert report["repair"] == []
     assert report["reuse"]["artifacts"]["tflite-int8"]["sha256"] != made

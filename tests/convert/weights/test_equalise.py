@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
+from answers import answers, sqnr
 
 from edgeward.convert.artifact.lint import describe
 from edgeward.convert.export.exporter import Exporter
@@ -17,10 +18,8 @@ from edgeward.convert.model.load import load_model
 from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.settings import OLDEST, Settings
 from edgeward.convert.weights.equalise import equalised
-from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact
-from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.backends import available_backends
 from edgeward.runtime.errors import TargetError
-from edgeward.runtime.files import sha256_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -78,17 +77,7 @@ def run(artifact_id: str, data: bytes, name: str) -> np.ndarray:
     if artifact_id.startswith("onnx"):
         found = onnxruntime.InferenceSession(data).run(None, {"x": images(40)})[0]
         return np.asarray(found)
-    description = describe(artifact_id, data, None)
-    artifact = Artifact(
-        artifact_id, "a.bin", len(data), sha256_bytes(data), ARTIFACT_VARIANTS[artifact_id],
-        description.inputs, description.outputs, description.ops, description.min_runtime,
-        "resizable", False, 0, (),
-    )  # fmt: skip
-    return open_backend(artifact, data).run({"x": images(40)})[name]
-
-
-def sqnr(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum()))
+    return answers(artifact_id, data, images(40), name)
 
 
 def spread_of(loaded: LoadedModel) -> float:

@@ -48,37 +48,32 @@ def int8_accuracy(loaded: LoadedModel, folder: Path, work: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bad")
-    assert bad_net.write_bad_net(path) >= 0.97
-    return path
-
-
-@pytest.fixture(scope="module")
-def bad(folder: Path) -> LoadedModel:
-    return load_model(folder / "bad.keras", ["image"], ["digit"])
+def bad(bad_net_folder: Path) -> LoadedModel:
+    return load_model(bad_net_folder / "bad.keras", ["image"], ["digit"])
 
 
 @pytest.mark.slow
 def test_fine_tuning_recovers_a_net_whose_plain_int8_fails(
-    bad: LoadedModel, folder: Path, tmp_path: Path
+    bad: LoadedModel, bad_net_folder: Path, tmp_path: Path
 ) -> None:
-    test = np.load(folder / "test.npz")
-    before = bad.predict(tensors(folder / "test.npz"))["digit"]
+    test = np.load(bad_net_folder / "test.npz")
+    before = bad.predict(tensors(bad_net_folder / "test.npz"))["digit"]
     reference = float((before.argmax(1) == test["y"]).mean())
-    samples = tensors(folder / "distil.npz")
-    assert int8_accuracy(bad, folder, tmp_path) < reference - 0.03
+    samples = tensors(bad_net_folder / "distil.npz")
+    assert int8_accuracy(bad, bad_net_folder, tmp_path) < reference - 0.03
     tuned = fine_tune(bad, samples, epochs=8)
     # 7 points are lost before; 0.67 were seen after, 10 of these 1,500 digits.
-    assert int8_accuracy(tuned.loaded, folder, tmp_path) >= reference - 0.01
+    assert int8_accuracy(tuned.loaded, bad_net_folder, tmp_path) >= reference - 0.01
     assert tuned.record.agreement_after > tuned.record.agreement_before
     assert tuned.record.loss_after < 0.2 * tuned.record.loss_before
     # The original, against which drift is measured, is as it was.
-    np.testing.assert_array_equal(bad.predict(tensors(folder / "test.npz"))["digit"], before)
+    np.testing.assert_array_equal(
+        bad.predict(tensors(bad_net_folder / "test.npz"))["digit"], before
+    )
     # The twin: without a step the same check fails.
     still = fine_tune(bad, samples, epochs=1, learning_rate=0.0)
     assert still.record.best_epoch == 0
-    assert int8_accuracy(still.loaded, folder, tmp_path) < reference - 0.03
+    assert int8_accuracy(still.loaded, bad_net_folder, tmp_path) < reference - 0.03
 
 
 def small_net() -> Any:
