@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
+from reports import artifact_report, conversion_report
 from support import REPOSITORY, RunPython
 
 from edgeward.convert.drift.agreement import Agreement
 from edgeward.convert.drift.metrics import OutputDrift
 from edgeward.convert.measure.records import ParityRow
 from edgeward.convert.repair.step import RepairStep
-from edgeward.convert.report.report import ArtifactReport, ConversionReport
+from edgeward.convert.report.report import ArtifactReport
 from edgeward.convert.report.template import render
 
 
@@ -27,23 +28,13 @@ def drift(verdict: str, output: str = "digit", drop: float = 0.001) -> OutputDri
 
 def artifact(name: str, verdict: str, drifts: list[OutputDrift], **others: Any) -> ArtifactReport:
     unverified = Agreement("angle", "regression", 2000, 40.0, 0.1, None)
-    facts: dict[str, Any] = {
-        "id": name, "bundled": verdict == "pass", "verdict": verdict, "reason": "", "size": 12345,
-        "size_ratio": None, "batch": "static", "max_lsb": 1, "nodes": 9, "min_runtime": {},
-        "drifts": {"x 1": drifts}, "agreements": {"x 1": [unverified]}, "unusable": {},
-    }  # fmt: skip
-    return ArtifactReport(**{**facts, **others})
+    ran = {"drifts": {"x 1": drifts}, "agreements": {"x 1": [unverified]}}
+    return artifact_report(name, verdict, size=12345, **ran, **others)
 
 
-WHOLE = ConversionReport(
+WHOLE = conversion_report(
     name="my_net",
     run="my_net/001",
-    bundle=None,
-    release=None,
-    budget=0.005,
-    targets={},
-    reproductions={},
-    calibration={},
     artifacts=[
         artifact(
             "tflite-fp32", "pass", [drift("pass", drop=0)], size_ratio=1.0,
@@ -56,8 +47,6 @@ WHOLE = ConversionReport(
         ),
     ],
     not_made={"onnx-int16x8": "onnx has <none>"},
-    created_with={},
-    seconds=1.0,
     notes=["", "said @someone"],
     repair=[
         RepairStep("a", "a", "mse", "validation", "refused", 9, [drift("refused")], ""),

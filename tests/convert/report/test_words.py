@@ -5,38 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgeward.convert.report.report import ArtifactReport, ConversionReport, refused
+from reports import artifact_report, conversion_report
 
-INT8 = ArtifactReport(
-    id="tflite-int8",
-    bundled=False,
-    verdict="refused",
-    reason="a drop of 3 points",
-    size=1,
-    size_ratio=None,
-    batch="static",
-    max_lsb=0,
-    nodes=1,
-    min_runtime={},
-    drifts={},
-    agreements={},
-    unusable={},
-)
-DOUBTFUL = replace(INT8, id="onnx-int8", verdict="inconclusive", reason="too few samples")
-REPORT = ConversionReport(
-    name="net",
-    run="net/001",
-    bundle=None,
-    release=None,
-    budget=0.005,
-    targets={},
-    reproductions={},
-    calibration={},
-    artifacts=[replace(INT8, id="tflite-fp32", verdict="pass", reason=""), INT8, DOUBTFUL],
-    not_made={},
-    created_with={},
-    seconds=1.0,
-)
+from edgeward.convert.report.report import refused
+
+INT8 = artifact_report("tflite-int8", "refused", reason="a drop of 3 points")
+DOUBTFUL = artifact_report("onnx-int8", "inconclusive", reason="too few samples")
+REPORT = conversion_report([artifact_report("tflite-fp32", "pass"), INT8, DOUBTFUL])
 
 
 def test_accepted_inconclusive_artifact_is_not_blamed() -> None:
