@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeward.convert.samples.leakage import find_leakage, sample_digests
+from edgeward.convert.samples.leakage import find_leakage
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Floats
 from edgeward.runtime.samples import save_samples
@@ -65,7 +65,7 @@ def hold_out(source: Source, values: Mapping[str, Floats], folder: Path) -> Hold
         return Holdout(chooser, source, values, f"{len(validation):,} validation samples")
     if not source.test.targets:
         return None
-    mine = np.array([_part(digest) == 0 for digest in sample_digests(source.test)])
+    mine = np.array([_part(digest) == 0 for digest in source.test_digests])
     if mine.all() or not mine.any():
         return None
     third, rest = np.flatnonzero(mine), np.flatnonzero(~mine)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeward.convert.samples.leakage import sample_digests
 from edgeward.convert.settings import MIN_TUNING_SAMPLES
+from edgeward.convert.source.digests import sample_digests
 from edgeward.convert.source.source import Source
 from edgeward.convert.source.specs import check_column
 from edgeward.runtime.errors import InvalidDataError
@@ -94,10 +94,9 @@ def open_unlabelled(path: Path, source: Source) -> tuple[Samples, list[str]]:
         message = f"{path.name} cannot be fine-tuned on: {error.message}"
         raise error.retold(message, _UNLABELLED_FIX) from None
     check_samples(source, samples, f"samples to fine-tune on ({path.name})", fix=_UNLABELLED_FIX)
-    judging = set(sample_digests(source.test)) if source.test.targets else set()
+    judging = set(source.test_digests) if source.test.targets else set()
     file = source.validation_file
-    validation = source.validation() if file is not None and file.exists() else None
-    judging |= set() if validation is None else set(sample_digests(validation))
+    judging |= set(source.validation_digests) if file is not None and file.exists() else set()
     kept = [i for i, digest in enumerate(sample_digests(samples)) if digest not in judging]
     leaked = len(samples) - len(kept)
     if len(kept) < MIN_TUNING_SAMPLES:

@@ -8,9 +8,8 @@ together.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,9 +17,8 @@ import numpy as np
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.errors import InvalidDataError
-from edgeward.runtime.samples import Samples
 
-__all__ = ["Leakage", "find_leakage", "sample_digests", "without_leaked"]
+__all__ = ["Leakage", "find_leakage", "without_leaked"]
 
 # Chance repeats a few samples (a short sentence, a row of a table); more is a mistake in the split.
 FEW = 0.05
@@ -57,16 +55,16 @@ def find_leakage(source: Source) -> Leakage:
     """
     if not source.test.targets:
         return Leakage()
-    test = _Split("test", "the drift", sample_digests(source.test))
+    test = _Split("test", "the drift", source.test_digests)
     calibrating = f"calibration samples ({source.calibration_name})"
-    calibration = sample_digests(source.calibration)
+    calibration = source.calibration_digests
     notes: list[str] = []
     leaked = {*test.shared_with(calibrating, calibration, notes)}
     choosing: list[int] = []
     file = source.validation_file
     validation = source.validation() if file is not None and file.exists() else None
     if file is not None and validation is not None:
-        digests = sample_digests(validation)
+        digests = source.validation_digests
         leaked |= {*test.shared_with(f"validation samples ({file.name})", digests, notes)}
         if set(source.test.targets) <= set(validation.targets):
             split = _Split("validation", "what a repair is chosen by", digests)
@@ -86,9 +84,9 @@ class _Split:
 
     name: str
     use: str
-    digests: list[bytes]
+    digests: Sequence[bytes]
 
-    def shared_with(self, where: str, others: list[bytes], notes: list[str]) -> list[int]:
+    def shared_with(self, where: str, others: Sequence[bytes], notes: list[str]) -> list[int]:
         """Return which of these samples must not be used, because others are the same.
 
         Args:
@@ -148,20 +146,6 @@ def without_leaked(
     return clean, {name: array[kept] for name, array in values.items()}, list(leakage.notes)
 
 
-def sample_digests(samples: Samples) -> list[bytes]:
-    """Return a hash of each sample: of the raw bytes of all its inputs, not of its targets."""
-    return [
-        hashlib.blake2b(b"".join(_bytes(column[i]) for column in samples.inputs.values())).digest()
-        for i in range(len(samples))
-    ]
-
-
-def _bytes(value: Array | bytes) -> bytes:
-    data = value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
-    # The length first: two texts are not the same as two others cut elsewhere.
-    return len(data).to_bytes(8, "little") + data
-
-
-def _repeated(digests: list[bytes]) -> int:
+def _repeated(digests: Sequence[bytes]) -> int:
     """Return how many samples have a twin among the others."""
     return sum(times for times in Counter(digests).values() if times > 1)

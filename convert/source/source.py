@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from edgeward.convert.settings import Switches
+from edgeward.convert.source.digests import sample_digests
 from edgeward.convert.worker.job import Job
 from edgeward.runtime.samples import Samples, load_samples
 from edgeward.runtime.specs import InputSpec, OutputSpec
@@ -77,10 +79,33 @@ class Source:
         return self.budgets.get(output, self.budget)
 
     def validation(self) -> Samples | None:
-        """Load the validation samples; None where there are none."""
+        """Return the validation samples, loaded once; None where there are none."""
+        return self._validation
+
+    @cached_property
+    def _validation(self) -> Samples | None:
         if self.validation_file is None:
             return None
         return load_samples(self.validation_file).named(list(self.inputs), list(self.outputs))
+
+    # Five stages compare the splits with each other, which hashes every sample. A copy with another
+    # split (``replace``) has nothing of this and computes its own.
+
+    @cached_property
+    def test_digests(self) -> Sequence[bytes]:
+        """The hash of each test sample, see ``sample_digests``."""
+        return sample_digests(self.test)
+
+    @cached_property
+    def calibration_digests(self) -> Sequence[bytes]:
+        """The hash of each calibration sample."""
+        return sample_digests(self.calibration)
+
+    @cached_property
+    def validation_digests(self) -> Sequence[bytes]:
+        """The hash of each validation sample; empty where there are none."""
+        validation = self.validation()
+        return () if validation is None else sample_digests(validation)
 
     def job(
         self, artifacts: Sequence[str], *, tolerant: bool, memory: int, switches: Switches

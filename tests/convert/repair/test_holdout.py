@@ -10,7 +10,7 @@ import pytest
 
 from edgeward.convert.repair.holdout import Holdout, hold_out
 from edgeward.convert.samples.check import open_unlabelled
-from edgeward.convert.samples.leakage import sample_digests
+from edgeward.convert.source.digests import sample_digests
 from edgeward.convert.source.open import open_source
 from edgeward.convert.source.source import Source
 from edgeward.runtime.errors import InvalidDataError
