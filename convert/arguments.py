@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from edgeward import __version__
+from edgeward.convert.options import DEFAULT_TIMEOUT, Options
+from edgeward.convert.variants import OFFERED
 from edgeward.runtime.errors import UsageError
 
-__all__ = ["make_parser", "parse_expect", "parse_shapes"]
+__all__ = ["make_parser", "parse_expect", "parse_shapes", "to_options"]
 
 _EXAMPLES = """\
 examples:
@@ -108,7 +111,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="convert everything anew, also what has not changed since the last conversion",
     )  # fmt: skip
     mend = parser.add_argument_group("what misses its budget (docs/repair.md)")
-    mend.add_argument("--no-repair", action="store_true", help="refuse it at once, try nothing")
+    mend.add_argument(
+        "--no-repair", action="store_false", dest="repair",
+        help="refuse it at once, try nothing",
+    )  # fmt: skip
     mend.add_argument(
         "--qat", action="store_true",
         help="fine-tune the weights for int8 where another calibration does not help",
@@ -124,7 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
         "float16, under a name of its own",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=float, metavar="S",
+        "--timeout", type=float, metavar="S", default=DEFAULT_TIMEOUT,
         help="seconds each step may take: loading a model of your own, converting, measuring each "
         "artifact (default 1800)",
     )  # fmt: skip
@@ -133,7 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="memory the converter may take (default: nine tenths of the machine's; 0: no limit)",
     )  # fmt: skip
     parser.add_argument(
-        "--parity", action="store_true",
+        "--parity", action="store_true", dest="with_parity",
         help="compare the artifacts on every runtime and kernel set here, and on emulated devices",
     )  # fmt: skip
     parser.add_argument(
@@ -148,6 +154,27 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     printed.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return parser
+
+
+def to_options(given: argparse.Namespace, progress: Callable[[str], None]) -> Options:
+    """Return what ``make_parser`` parsed as the options of a conversion.
+
+    Args:
+        given: The arguments. Those that are named like a field are its value.
+        progress: Called with one line per step.
+
+    Raises:
+        UsageError: A value that makes no sense.
+    """
+    named = {f.name: getattr(given, f.name) for f in fields(Options) if hasattr(given, f.name)}
+    converted = {
+        "variants": [name for name in OFFERED if getattr(given, name)],
+        "formats": [name.strip() for name in given.format.split(",")],
+        "shapes": parse_shapes(given.shape),
+        "expect": parse_expect(given.expect),
+        "memory": None if given.memory is None else int(given.memory * 2**30),
+    }
+    return Options(**{**named, **converted, "progress": progress})
 
 
 def parse_shapes(items: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from edgeward.convert.arguments import make_parser, parse_expect, parse_shapes
+from edgeward.convert.arguments import make_parser, to_options
 from edgeward.convert.report.console import print_report
 from edgeward.convert.report.markdown import error_to_markdown
 from edgeward.convert.variants import OFFERED
@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
             fix="--format tflite",
         )
     try:
-        from edgeward.convert.pipeline import DEFAULT_TIMEOUT, convert
+        from edgeward.convert.pipeline import convert_as
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
     with _Progress() as progress:
@@ -52,33 +52,7 @@ def _run(options: argparse.Namespace) -> int:
                 from edgeward.convert.source.open import source_name
 
                 check_assets(options.android, source_name(options.source))
-            report = convert(
-                options.source,
-                variants=variants,
-                everything=options.everything,
-                formats=[name.strip() for name in options.format.split(",")],
-                out=options.out,
-                max_drop=options.max_drop,
-                target=options.target,
-                calibration=options.calibration,
-                test=options.test,
-                validation=options.validation,
-                labels=options.labels,
-                preprocessing=options.preprocessing,
-                shapes=parse_shapes(options.shape),
-                expect=parse_expect(options.expect),
-                allow_inconclusive=options.allow_inconclusive,
-                keep_passing=options.keep_passing,
-                repair=not options.no_repair,
-                qat=options.qat,
-                fallback=options.fallback,
-                distil=options.distil,
-                with_parity=options.parity,
-                reuse=options.reuse,
-                timeout=DEFAULT_TIMEOUT if options.timeout is None else options.timeout,
-                memory=None if options.memory is None else int(options.memory * 2**30),
-                progress=progress,
-            )
+            report = convert_as(to_options(options, progress))
         except EdgewardError as error:
             _print_error(error, options)
             raise

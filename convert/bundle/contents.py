@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from edgeward.convert.bundle.reuse import Kept, Record, with_record
 from edgeward.convert.measure.measure import Measured
@@ -14,7 +14,7 @@ from edgeward.runtime.manifest import Manifest
 from edgeward.runtime.manifest import Source as ManifestSource
 from edgeward.runtime.samples import Samples
 
-__all__ = ["bundle_files", "record_of", "refusal_files"]
+__all__ = ["record_of", "report_files", "runtime_files"]
 
 # What a device should run when nothing else is asked for.
 _PREFERRED = (
@@ -24,29 +24,28 @@ _PREFERRED = (
 )  # fmt: skip
 
 
-def bundle_files(
+def runtime_files(
     source: Source,
     passed: Sequence[Measured],
-    report: ConversionReport,
+    *,
     release: int,
     golden: Samples,
-    record: Record,
+    created_with: Mapping[str, str],
 ) -> dict[str, bytes]:
-    """Return file name -> content of a bundle, without SHA256SUMS.
+    """Return file name -> content of all that a runtime reads of a bundle.
 
     Args:
         source: The model's data and specs.
         passed: What goes into it.
-        report: Of this conversion.
         release: Number of the bundle.
         golden: The golden inputs.
-        record: What the next conversion has to know.
+        created_with: Package -> version.
     """
     ids = [m.artifact.id for m in passed]
     manifest = Manifest(
         name=source.name,
         release=release,
-        created_with=report.created_with,
+        created_with=created_with,
         source=ManifestSource(source.run, source.model_sha256, source.data_sha256),
         default=next((i for i in _PREFERRED if i in ids), ids[0]),
         inputs=source.inputs,
@@ -59,8 +58,6 @@ def bundle_files(
     files = {
         "manifest.json": manifest.to_bytes(),
         "golden.json": Golden(vectors, [e for m in passed for e in m.expected]).to_bytes(),
-        "report.json": with_record(report.to_bytes(), record),
-        "report.html": report.to_html(),
         **{m.artifact.file: m.data for m in passed},
         **source.vocabularies,
     }
@@ -70,23 +67,16 @@ def bundle_files(
     return files
 
 
-def refusal_files(
-    measured: Sequence[Measured], report: ConversionReport, record: Record
-) -> dict[str, bytes]:
-    """Return file name -> content of what a refused conversion leaves.
-
-    The artifacts are there for the next conversion, which may only have another budget. There is no
-    manifest, so no runtime takes them for a bundle.
+def report_files(report: ConversionReport, record: Record) -> dict[str, bytes]:
+    """Return file name -> content of the reports, of a bundle as of a refusal.
 
     Args:
-        measured: All artifacts.
         report: Of this conversion.
         record: What the next conversion has to know.
     """
     return {
         "report.html": report.to_html(),
         "report.json": with_record(report.to_bytes(), record),
-        **{m.artifact.file: m.data for m in measured},
     }
 
 

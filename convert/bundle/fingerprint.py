@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import edgeward
+from edgeward.convert.options import Options
 from edgeward.convert.settings import DEFAULT, Settings, Switches
-from edgeward.convert.source.files import bundle_name, hash_model, model_kind, read_specs
+from edgeward.convert.source.files import Hashes, bundle_name, model_kind, read_specs
 from edgeward.convert.source.source import Source
 from edgeward.convert.variants import ArtifactId
 from edgeward.runtime.errors import EdgewardError
@@ -32,10 +34,11 @@ _PACKAGES = (
     "tensorflow", "tensorflow-cpu", "tf2onnx", "tflite-runtime",
 )  # fmt: skip
 
-# Options that do not change what comes out. An option that is not named here does: one that is
-# added to ``convert`` and forgotten here costs a conversion too many, and never one too few.
+# Options that name files, by a path or by a text: their content counts.
 _FILES = ("calibration", "distil", "labels", "preprocessing", "test", "validation")
 
+# Options that do not change what comes out. An option that is not named here does: one that is
+# added to ``Options`` and forgotten here costs a conversion too many, and never one too few.
 _WITHOUT_EFFECT = ("memory", "out", "progress", "reuse", "runs", "source", "timeout")
 
 
@@ -52,21 +55,27 @@ class Request:
     key: str
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Request | None:
+    def of(cls, options: Options, hashes: Hashes) -> Request | None:
         """Return the request; None where a file cannot be read: opening the source says which.
 
         Args:
-            options: The arguments of ``convert.pipeline.convert``.
+            options: What is asked for.
+            hashes: Of the files that were read already; gets those that are read here.
         """
         try:
-            name, source = _source(options["source"], Path(options["runs"]))
-            # A path may come as text from Python: its content counts all the same.
-            files = {k: Path(options[k]) for k in _FILES if options.get(k) is not None}
-            asked = {k: _content(v) for k, v in {**options, **files}.items()}
-            asked = {k: v for k, v in asked.items() if k not in _WITHOUT_EFFECT}
-            if options["preprocessing"] is not None:
+            name, source = _source(options.source, Path(options.runs), hashes)
+            # First, so that no folder is read that only says where things are.
+            effective = {f.name: getattr(options, f.name) for f in fields(options)}
+            effective = {k: v for k, v in effective.items() if k not in _WITHOUT_EFFECT}
+            # No shapes is nothing said, as the command line gives it and Python does.
+            effective = {k: v for k, v in effective.items() if v is not None and v != {}}
+            asked = {
+                name: _content(Path(value) if name in _FILES else value, hashes)
+                for name, value in effective.items()
+            }
+            if options.preprocessing is not None:
                 # The vocabularies lie beside the file that names them.
-                texts = read_specs(Path(options["preprocessing"])).vocabularies
+                texts = read_specs(Path(options.preprocessing)).vocabularies
                 asked["vocabularies"] = _hashes(texts)
         except (EdgewardError, OSError):
             return None
@@ -123,6 +132,7 @@ def environment() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _code() -> str:
     """Return the hash of this program: its version does not change while one works on it."""
     root = Path(edgeward.__file__).parent
@@ -132,29 +142,27 @@ def _code() -> str:
     return _digest({f.relative_to(root).as_posix(): sha256_file(f) for f in files})
 
 
-def _source(source: Path | str | None, runs: Path) -> tuple[str, Any]:
+def _source(source: Path | str | None, runs: Path, hashes: Hashes) -> tuple[str, Any]:
     """Return the name of the bundle, and what the model and its own data are."""
     if source is not None and model_kind(Path(source)) != "run":
         model = Path(source)
-        return bundle_name(model), [model.resolve().name, hash_model(model)]
+        return bundle_name(model), [model.resolve().name, hashes.of(model)]
     run = latest_run(runs) if source is None else Run.open(source)
-    files = {name: sha256_file(run.path / name) for name in REQUIRED_FILES}
+    files = {name: hashes.of(run.path / name) for name in REQUIRED_FILES}
     return run.info.recipe, [run.id, files, _hashes(run.vocabularies())]
 
 
-def _content(value: Any) -> Any:
+def _content(value: Any, hashes: Hashes) -> Any:
     """Return an option as JSON: a file is its name, which messages tell, and its content."""
     if isinstance(value, Path):
-        value.stat()  # a missing one would be hashed like an empty folder
-        return [value.name, hash_model(value)]
-    if is_dataclass(value) and not isinstance(value, type):
-        return _content(asdict(value))
+        return [value.name, hashes.of(value)]
     if isinstance(value, Mapping):
-        return {str(key): _content(item) for key, item in value.items()}
+        return {str(key): _content(item, hashes) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        items = [_content(item) for item in value]
+        items = [_content(item, hashes) for item in value]
         return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
-    return value
+    # JSON knows no number of numpy's.
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:

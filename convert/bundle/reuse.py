@@ -8,16 +8,15 @@ other file. No cache lies beside that could grow, or tell another story than the
 
 from __future__ import annotations
 
-import collections.abc
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import cattrs
 
 from edgeward.convert.bundle.write import REPORTS, refusal_of, remove_refusal
-from edgeward.convert.report.report import ConversionReport
+from edgeward.convert.report.report import ConversionReport, refused
 from edgeward.convert.variants import ArtifactId, rank
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.bundle import SUMS, Bundle
@@ -30,8 +29,8 @@ __all__ = [
     "Record",
     "Shelf",
     "TakenOver",
-    "decode",
     "open_shelves",
+    "read_back",
     "recall",
     "take_over",
     "with_record",
@@ -45,18 +44,23 @@ _MAX_SUMS = 1_000_000
 
 _MAX_FILE = 2 * 2**30
 
-_MAPPINGS = (dict, collections.abc.Mapping)
+_Read = TypeVar("_Read", ConversionReport, "Record")
 
-_SEQUENCES = (list, collections.abc.Sequence)
+# Reads by the annotations of the dataclasses; the classes themselves know nothing of it.
+_CONVERTER = cattrs.Converter()
+_CONVERTER.register_structure_hook(Path, lambda value, _: Path(value))
 
 
-def recall(path: Path, key: str, shelves: Sequence[Shelf]) -> ConversionReport | None:
+def recall(
+    path: Path, key: str, shelves: Sequence[Shelf], *, allow_inconclusive: bool = False
+) -> ConversionReport | None:
     """Answer a request that was answered before, as it was answered then.
 
     Args:
         path: The bundle.
         key: Hash of what is asked for.
         shelves: What the last conversions left.
+        allow_inconclusive: Whether inconclusive artifacts are accepted, for the words of a refusal.
 
     Returns:
         The report; None where the request is new, or where what it led to is not there any more.
@@ -79,17 +83,13 @@ def recall(path: Path, key: str, shelves: Sequence[Shelf]) -> ConversionReport |
     report = _answer(refusal, path, "nothing has changed since this was refused")
     if report is None:
         return None
-    # Knows the statistics, which take a second to import.
-    from edgeward.convert.report.report import refused
-
-    raise refused(report, refusal.folder / REPORTS[0])
+    raise refused(report, refusal.folder / REPORTS[0], allow_inconclusive=allow_inconclusive)
 
 
 def _answer(shelf: Shelf, path: Path, note: str) -> ConversionReport | None:
-    try:
-        report: ConversionReport = decode(ConversionReport, dict(shelf.report))
-    except (KeyError, TypeError, ValueError):
-        return None  # of another version
+    report = read_back(ConversionReport, dict(shelf.report))
+    if report is None:
+        return None
     return replace(
         report,
         bundle=None if report.bundle is None else path,
@@ -189,16 +189,14 @@ class Record:
     request: str
     artifacts: Mapping[str, Kept]
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """Read what ``with_record`` wrote."""
-        kept = {name: Kept(**item) for name, item in value["artifacts"].items()}
-        return cls(str(value["request"]), kept)
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return asdict(self)
 
 
 def with_record(report: bytes, record: Record) -> bytes:
     """Return the text of ``report.json`` with the record in it."""
-    return dumps({**loads(report, "report.json", _MAX_REPORT), _KEY: asdict(record)})
+    return dumps({**loads(report, "report.json", _MAX_REPORT), _KEY: record.to_json()})
 
 
 @dataclass(frozen=True)
@@ -242,11 +240,8 @@ class Shelf:
         if "report.json" not in files:
             return None
         report = loads(files["report.json"], "report.json", _MAX_REPORT)
-        try:
-            record = Record.from_json(report.pop(_KEY))
-        except (AttributeError, KeyError, TypeError):
-            return None  # of another version
-        return cls(folder, files, report, record)
+        record = read_back(Record, report.pop(_KEY, None)) if isinstance(report, dict) else None
+        return None if record is None else cls(folder, files, report, record)
 
     def artifact(self, artifact_id: str, key: str) -> bytes | None:
         """Return the file of an artifact that depends on the same as what is asked for."""
@@ -280,43 +275,18 @@ def open_shelves(path: Path) -> tuple[list[Shelf], list[str]]:
     return shelves, notes
 
 
-def decode(kind: Any, value: Any) -> Any:
-    """Return a value as the type that it is annotated with.
+def read_back(kind: type[_Read], value: Any) -> _Read | None:
+    """Return what was written as JSON; None where another version wrote it.
 
     Args:
-        kind: A dataclass, a container of them, or a plain type.
+        kind: ``ConversionReport`` or ``Record``.
         value: What ``json.loads`` gave; it comes from a file that was verified.
-
-    Raises:
-        TypeError: The value is not of that type: it was written by another version.
-
-    >>> decode(dict[str, tuple[int, ...]], {"shape": [1, 28]})
-    {'shape': (1, 28)}
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        (kind,) = (argument for argument in arguments if argument is not type(None))
-        return decode(kind, value)
-    if origin in _MAPPINGS and isinstance(value, dict):
-        return {key: decode(arguments[1], item) for key, item in value.items()}
-    if origin in _SEQUENCES and isinstance(value, list):
-        return [decode(arguments[0], item) for item in value]
-    if origin is tuple and isinstance(value, list):
-        each = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        return tuple(decode(item_kind, item) for item_kind, item in zip(each, value, strict=True))
-    if is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        if set(value) != {field.name for field in fields(kind)}:
-            raise TypeError(f"{kind} has other fields than {sorted(value)}")
-        return typing.cast(Any, kind)(**{k: decode(hints[k], item) for k, item in value.items()})
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind):
-        return value
-    raise TypeError(f"{value!r} is no {kind}")
+    try:
+        read = _CONVERTER.structure(value, kind)
+        again = dumps(read.to_json())
+    except (cattrs.BaseValidationError, ValueError):  # ValueError: JSON has no "nan"
+        return None
+    # What does not fit is converted, left out or filled in with a default: a "1" is read as 1.
+    # Written again it is something else then.
+    return read if loads(again, kind.__name__, _MAX_REPORT) == value else None

@@ -21,6 +21,7 @@ from edgeward.runtime.strict_json import loads
 
 __all__ = [
     "GivenSpecs",
+    "Hashes",
     "bundle_name",
     "hash_model",
     "model_kind",
@@ -83,18 +84,42 @@ def hash_model(path: Path) -> str:
     return sha256_bytes(render_sums(hashes))
 
 
-def refuse_twins(files: Mapping[str, Path]) -> None:
+class Hashes:
+    """The SHA-256 of files and folders, each read once in a conversion.
+
+    >>> hashes = Hashes()
+    >>> hashes.of(Path(__file__)) == hash_model(Path(__file__))
+    True
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return what ``hash_model`` says of a file or folder.
+
+        Raises:
+            OSError: It is missing, which would be hashed like an empty folder, or unreadable.
+        """
+        place = path.resolve(strict=True)
+        if place not in self._known:
+            self._known[place] = hash_model(place)
+        return self._known[place]
+
+
+def refuse_twins(files: Mapping[str, Path], hashes: Hashes) -> None:
     """Check that no two splits are one file, or copies of it.
 
     Args:
         files: Where each split comes from, for the message, e.g. ``--test`` -> its file.
+        hashes: Of the files that were read already.
 
     Raises:
         UsageError: Two are; names both.
     """
     known: dict[str, str] = {}
     for where, file in files.items():
-        other = known.setdefault(sha256_file(file), where)
+        other = known.setdefault(hashes.of(file), where)
         if other != where:
             raise UsageError(
                 f"{file.name} and {files[other].name} are the same samples.",

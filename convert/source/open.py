@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from edgeward.convert.source.files import bundle_name, model_kind, refuse_twins
+from edgeward.convert.source.files import Hashes, bundle_name, model_kind, refuse_twins
 from edgeward.convert.source.source import Source
+from edgeward.convert.source.user import UserData, open_user_model
 from edgeward.convert.worker.memory import default_memory
 from edgeward.runtime.errors import InvalidDataError, InvalidRunError, UsageError
-from edgeward.runtime.files import sha256_file
 from edgeward.runtime.golden import MIN_VECTORS
 from edgeward.runtime.samples import load_samples
 from edgeward.train.run import Run, latest_run
@@ -36,37 +36,27 @@ def source_name(source: Path | str | None, runs: Path | str = "runs") -> str:
 
 def open_source(
     source: Path | str | None,
+    data: UserData | None = None,
     *,
     runs: Path | str = "runs",
-    calibration: Path | None = None,
-    test: Path | None = None,
-    validation: Path | None = None,
-    labels: Path | None = None,
-    preprocessing: Path | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    expect: Mapping[str, float] | None = None,
     timeout: float = 600.0,
     progress: Callable[[str], None] | None = None,
     memory: int | None = None,
+    hashes: Hashes | None = None,
 ) -> Source:
     """Open a run folder, or a user's model with the user's data.
 
     Args:
         source: A run folder, a ``.keras`` or ``.h5`` file, or a SavedModel folder; None takes the
             latest run below ``runs``.
+        data: What the user gives along; a run has its own, and takes other samples to calibrate
+            and to choose repairs by at most.
         runs: Where to look for the latest run.
-        calibration: Raw samples to calibrate with; a run has its own.
-        test: For a user's model: raw samples and targets to judge by. Without them the artifacts
-            are unverified.
-        validation: Raw samples and targets of the validation split; a run has its own.
-        labels: For a user's model: class names, one per line.
-        preprocessing: For a user's model: specs of inputs and outputs as JSON.
-        shapes: For a user's model: input name -> dimensions after the batch.
-        expect: For a user's model: ``METRIC`` or ``NAME.METRIC`` -> what the float model must give.
         timeout: Seconds that loading a user's model may take.
         progress: Called with one line per step.
         memory: Bytes that loading a user's model may take; 0 is no limit, None nine tenths of the
             machine's.
+        hashes: Of the files that were read already.
 
     Raises:
         UsageError: Options that do not go with the source.
@@ -75,13 +65,14 @@ def open_source(
         InvalidModelError: The user's model cannot be read.
         TargetError: Shapes of the user's model are not known, or loading it crashed.
     """
+    data, hashes = data or UserData(), hashes or Hashes()
     if source is None or model_kind(Path(source)) == "run":
         foreign = {
-            "--test": test,
-            "--labels": labels,
-            "--preprocessing": preprocessing,
-            "--shape": shapes,
-            "--expect": expect,
+            "--test": data.test,
+            "--labels": data.labels,
+            "--preprocessing": data.preprocessing,
+            "--shape": data.shapes,
+            "--expect": data.expect,
         }
         given = [option for option, value in foreign.items() if value]
         if given:
@@ -91,29 +82,18 @@ def open_source(
                 expected="a .keras or .h5 file or a SavedModel folder as SOURCE",
             )
         run = latest_run(Path(runs)) if source is None else Run.open(source)
-        return _of_run(run, calibration, validation)
-    # Needs Source itself.
-    from edgeward.convert.source.user import UserData, open_user_model
-
-    data = UserData(
-        calibration=calibration,
-        test=test,
-        validation=validation,
-        labels=labels,
-        preprocessing=preprocessing,
-        shapes=shapes or {},
-        expect=expect or {},
-    )
+        return _of_run(run, data.calibration, data.validation, hashes)
     return open_user_model(
         Path(source),
         data,
+        hashes,
         timeout=timeout,
         progress=progress or (lambda _: None),
         memory=default_memory() if memory is None else memory,
     )
 
 
-def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Source:
+def _of_run(run: Run, calibration: Path | None, validation: Path | None, hashes: Hashes) -> Source:
     info = run.info
     if calibration is None:
         samples = run.samples("calibration")
@@ -135,15 +115,15 @@ def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Sour
             received=f"{len(test)} samples",
             expected=f"at least {MIN_VECTORS}, better thousands",
         )
-    _check_given(run, calibration, validation)
+    _check_given(run, calibration, validation, hashes)
     if "test" not in info.metrics:
         raise InvalidRunError(f"{run.id}/run.json has no metrics of the test split.")
     return Source(
         name=info.recipe,
         run=run.id,
         model=run.path / "model.keras",
-        model_sha256=sha256_file(run.path / "model.keras"),
-        data_sha256=sha256_file(run.path / "test.npz"),
+        model_sha256=hashes.of(run.path / "model.keras"),
+        data_sha256=hashes.of(run.path / "test.npz"),
         inputs=info.inputs,
         outputs=info.outputs,
         calibration=samples,
@@ -157,7 +137,9 @@ def _of_run(run: Run, calibration: Path | None, validation: Path | None) -> Sour
     )
 
 
-def _check_given(run: Run, calibration: Path | None, validation: Path | None) -> None:
+def _check_given(
+    run: Run, calibration: Path | None, validation: Path | None, hashes: Hashes
+) -> None:
     """Check that a file which is given is not another split of the run, or the other file."""
     given = {"calibration": calibration, "validation": validation, "test": None}
     if not any(given.values()):
@@ -166,4 +148,4 @@ def _check_given(run: Run, calibration: Path | None, validation: Path | None) ->
         f"--{split}" if file else f"the run's {split}": file or run.path / f"{split}.npz"
         for split, file in given.items()
     }
-    refuse_twins({where: file for where, file in splits.items() if file.exists()})
+    refuse_twins({where: file for where, file in splits.items() if file.exists()}, hashes)

@@ -14,8 +14,8 @@ from typing import Any
 
 from edgeward.convert.source.files import (
     GivenSpecs,
+    Hashes,
     bundle_name,
-    hash_model,
     read_labels,
     read_specs,
     refuse_twins,
@@ -33,7 +33,6 @@ from edgeward.convert.source.specs import (
 from edgeward.convert.worker.inspection import Inspection, InspectionJob
 from edgeward.convert.worker.process import run_worker
 from edgeward.runtime.errors import InvalidDataError, UsageError
-from edgeward.runtime.files import sha256_file
 from edgeward.runtime.golden import MIN_VECTORS
 from edgeward.runtime.samples import Samples, load_samples
 from edgeward.runtime.specs import InputSpec, OutputSpec
@@ -68,6 +67,7 @@ class UserData:
 def open_user_model(
     model: Path,
     data: UserData,
+    hashes: Hashes,
     *,
     timeout: float,
     progress: Callable[[str], None],
@@ -78,6 +78,7 @@ def open_user_model(
     Args:
         model: The file or folder.
         data: What comes with it.
+        hashes: Of the files that were read already.
         timeout: Seconds that loading the model may take.
         progress: Called with one line per step.
         memory: Bytes that loading the model may take; 0 is no limit.
@@ -96,7 +97,7 @@ def open_user_model(
         )
     given = GivenSpecs() if data.preprocessing is None else read_specs(data.preprocessing)
     labels = None if data.labels is None else read_labels(data.labels)
-    files = _load(data)
+    files = _load(data, hashes)
     inspection = _inspect(model, data, given, timeout, memory, progress)
     names = list(inspection.inputs), list(inspection.outputs)
     samples = {file: _named(file, loaded, *names) for file, loaded in files.items()}
@@ -126,8 +127,8 @@ def open_user_model(
         name=bundle_name(model),
         run=model.resolve().name,
         model=model,
-        model_sha256=hash_model(model),
-        data_sha256=sha256_file(test_file),
+        model_sha256=hashes.of(model),
+        data_sha256=hashes.of(test_file),
         inputs=inputs,
         outputs=outputs,
         calibration=calibration,
@@ -145,7 +146,7 @@ def open_user_model(
     )
 
 
-def _load(data: UserData) -> dict[Path, Samples]:
+def _load(data: UserData, hashes: Hashes) -> dict[Path, Samples]:
     """Read every file of samples, before the seconds that the model takes."""
     files: dict[Path, Samples] = {}
     splits: dict[str, Path] = {}
@@ -173,7 +174,7 @@ def _load(data: UserData) -> dict[Path, Samples]:
             )
         splits[option] = file
         files[file] = samples
-    refuse_twins(splits)
+    refuse_twins(splits, hashes)
     return files
 
 

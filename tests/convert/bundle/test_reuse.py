@@ -12,19 +12,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support import REPOSITORY, RunPython
 
+from edgeward.convert import convert
 from edgeward.convert.bundle.fingerprint import Request, artifact_key
-from edgeward.convert.bundle.reuse import Shelf, decode, open_shelves, recall, take_over
+from edgeward.convert.bundle.reuse import (
+    Record,
+    Shelf,
+    open_shelves,
+    read_back,
+    recall,
+    take_over,
+)
 from edgeward.convert.bundle.write import refusal_of
+from edgeward.convert.layers.report import LayerReport
+from edgeward.convert.options import Options
 from edgeward.convert.report.report import ConversionReport
 from edgeward.convert.settings import OLDEST, Switches
+from edgeward.convert.source import files as source_files
+from edgeward.convert.source.files import Hashes
 from edgeward.convert.source.open import open_source
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.bundle import SUMS
+from edgeward.runtime.errors import RefusedError
 from edgeward.runtime.files import parse_sums, render_sums, sha256_file
 from edgeward.runtime.samples import Samples, load_samples, save_samples
+from edgeward.train.run import REQUIRED_FILES
 
 REQUEST = ("-m", "convert", "--int8", "--max-drop", "0.015")
 MADE = ["tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8"]
@@ -47,9 +62,8 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-def options(**changes: Any) -> dict[str, Any]:
-    plain = {"source": None, "runs": "runs", "preprocessing": None, "variants": ["int8"]}
-    return {**plain, **changes}
+def request_of(**options: Any) -> Request | None:
+    return Request.of(Options(**options), Hashes())
 
 
 def fewer_calibration_samples(run: Path) -> None:
@@ -237,13 +251,88 @@ def test_exchanged_artifact_is_taken_over_with_its_note(own_bundle: Path, tmp_pa
 
 def test_report_read_back_is_the_report_written(own_bundle: Path) -> None:
     (shelf,), _ = open_shelves(own_bundle)
-    read = decode(ConversionReport, dict(shelf.report))
+    read = read_back(ConversionReport, dict(shelf.report))
+    assert read is not None
     assert read.to_json() == shelf.report
+    assert read.bundle == Path("mnist_cnn")
     assert read.artifacts[1].drifts["ai-edge-litert 2.3.0"][0].decisions.lost >= 0
-    with pytest.raises(TypeError):
-        decode(ConversionReport, {**shelf.report, "release": "1"})
-    with pytest.raises(TypeError):
-        decode(ConversionReport, {**shelf.report, "unknown": 1})
+    assert isinstance(read.artifacts[1].layers, LayerReport)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"release": "1"},
+        {"release": 1.5},
+        {"unknown": 1},
+        {"budget": "nan"},
+        {"notes": "a text"},
+        {"notes": [1]},
+        {"artifacts": {}},
+        {"artifacts": [{"id": "tflite-int8"}]},
+        {"targets": []},
+    ],
+    ids=str,
+)
+def test_report_that_another_version_wrote_is_not_read(
+    own_bundle: Path, change: dict[str, Any]
+) -> None:
+    (shelf,), _ = open_shelves(own_bundle)
+    assert read_back(ConversionReport, {**shelf.report, **change}) is None
+    # A field with a default that is not there was written by an older version.
+    older = {name: value for name, value in shelf.report.items() if name != "reused"}
+    assert read_back(ConversionReport, older) is None
+    assert read_back(ConversionReport, dict(shelf.report)) is not None
+
+
+def test_record_that_another_version_wrote_is_not_read(own_bundle: Path) -> None:
+    value = json.loads((own_bundle / "report.json").read_text())["reuse"]
+    record = read_back(Record, value)
+    assert record is not None
+    assert record.to_json() == value
+    kept = value["artifacts"]["onnx-int8"]
+    for strange in (
+        *(None, [], "text", {}, {"request": 1, "artifacts": {}}),
+        {**value, "more": 1},
+        {**value, "artifacts": {"onnx-int8": {**kept, "more": 1}}},
+        {**value, "artifacts": {"onnx-int8": {**kept, "stateful": "no"}}},
+        {**value, "artifacts": {"onnx-int8": {**kept, "instead": []}}},
+        {**value, "artifacts": {"onnx-int8": {k: v for k, v in kept.items() if k != "instead"}}},
+    ):
+        assert read_back(Record, strange) is None
+
+
+def test_refusal_is_told_again_without_the_inconclusive_ones_that_were_accepted(
+    own_run: Path, own_bundle: Path
+) -> None:
+    options: dict[str, Any] = {"source": own_run, "out": own_bundle.parent}
+    refusal = refusal_of(own_bundle)
+    own_bundle.rename(refusal)
+    for name in ("manifest.json", "golden.json"):
+        (refusal / name).unlink()
+    report = json.loads((refusal / "report.json").read_text())
+    report |= {"release": None, "bundle": None}
+    for artifact in report["artifacts"]:
+        artifact["bundled"] = False
+        artifact["verdict"] = {"tflite-int8": "refused", "onnx-int8": "inconclusive"}.get(
+            artifact["id"], "pass"
+        )
+    said = {}
+    for allowed in (True, False):
+        options["allow_inconclusive"] = allowed
+        request = request_of(**options)
+        assert request is not None
+        report["reuse"]["request"] = request.key
+        (refusal / "report.json").write_text(json.dumps(report))
+        names = [path.name for path in refusal.iterdir() if path.name != SUMS]
+        (refusal / SUMS).write_bytes(render_sums({n: sha256_file(refusal / n) for n in names}))
+        with pytest.raises(RefusedError) as caught:
+            convert(**options)
+        said[allowed] = caught.value.message
+    assert said == {
+        True: "tflite-int8: refused.",
+        False: "tflite-int8, onnx-int8: inconclusive and refused.",
+    }
 
 
 def test_report_of_another_version_answers_nothing(own_bundle: Path) -> None:
@@ -257,30 +346,61 @@ def test_report_of_another_version_answers_nothing(own_bundle: Path) -> None:
 
 def test_request_depends_on_files_and_options_and_not_on_time(own_run: Path) -> None:
     runs = own_run.parents[1]
-    plain = Request.of(options(runs=runs))
+    plain = request_of(runs=runs)
     assert plain is not None
     assert plain.name == "mnist_cnn"
-    assert plain == Request.of(options(source=str(own_run), runs="", timeout=1.0, memory=5))
+    assert plain == request_of(source=str(own_run), runs="", timeout=1.0, memory=5)
     keys = {plain.key}
     for changed in (
-        options(runs=runs, variants=["int8", "fp16"]),
-        options(runs=runs, max_drop=0.1),
-        options(runs=runs, shapes={"image": (28, 28, 1)}),
-        options(runs=runs, calibration=own_run / "calibration.npz"),
-        options(source=own_run / "model.keras"),
-        options(source=own_run / "model.keras", labels=own_run / "labels.txt"),
-        options(source=own_run / "saved_model"),
+        {"runs": runs, "variants": ["int8", "fp16"]},
+        {"runs": runs, "max_drop": 0.1},
+        {"runs": runs, "shapes": {"image": (28, 28, 1)}},
+        {"runs": runs, "calibration": own_run / "calibration.npz"},
+        {"source": own_run / "model.keras"},
+        {"source": own_run / "model.keras", "labels": own_run / "labels.txt"},
+        {"source": own_run / "saved_model"},
     ):
-        request = Request.of(changed)
+        request = request_of(**changed)
         assert request is not None
         keys.add(request.key)
     other_budget(own_run)
-    edited = Request.of(options(runs=runs))
+    edited = request_of(runs=runs)
     assert edited is not None
     keys.add(edited.key)
     assert len(keys) == 9
-    assert Request.of(options(runs=runs, calibration=own_run / "none.npz")) is None
-    assert Request.of(options(runs=runs / "none")) is None
+    assert request_of(runs=runs, calibration=own_run / "none.npz") is None
+    assert request_of(runs=runs / "none") is None
+
+
+def test_folder_that_only_says_where_things_are_is_not_read(
+    own_run: Path, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, read = own_run.parents[1], []
+    original = source_files.hash_model
+    monkeypatch.setattr(source_files, "hash_model", lambda p: (read.append(p), original(p))[1])
+    plain = request_of(runs=str(runs))
+    assert plain is not None
+    assert plain == request_of(source=own_run, runs=runs, out=own_bundle.parent)
+    assert plain == request_of(source=own_run, out=own_bundle.parent / "not there yet")
+    assert {path.name for path in read} == {*REQUIRED_FILES}
+    # The twin: what has an effect is read, and has to be there.
+    assert request_of(runs=runs, calibration=own_run / "none.npz") is None
+    other = request_of(runs=runs, calibration=own_run / "labels.txt")
+    assert other is not None
+    assert other.key != plain.key
+    assert "labels.txt" in {path.name for path in read}
+
+
+def test_same_request_in_other_words_is_the_same(own_run: Path) -> None:
+    plain = request_of(source=own_run)
+    for words in (
+        {"shapes": {}, "expect": {}, "variants": ["int8"], "formats": ["tflite", "onnx"]},
+        {"progress": print, "memory": 0, "timeout": 5.0, "reuse": True},
+    ):
+        assert request_of(source=own_run, **words) == plain
+    some = {"calibration_samples": 100, "shapes": {"image": (28, 28, 1)}}
+    numpy = {"calibration_samples": np.int64(100), "shapes": {"image": (np.int64(28), 28, 1)}}
+    assert request_of(source=own_run, **some) == request_of(source=own_run, **numpy) != plain
 
 
 def test_artifact_depends_on_calibration_only_where_it_is_calibrated(own_run: Path) -> None:
@@ -297,10 +417,10 @@ def test_artifact_depends_on_calibration_only_where_it_is_calibrated(own_run: Pa
 def test_file_that_is_named_by_a_text_counts_with_its_content(own_run: Path) -> None:
     file = own_run / "calibration.npz"
     runs = str(own_run.parents[1])
-    before = Request.of(options(runs=runs, calibration=str(file)))
-    assert before == Request.of(options(runs=runs, calibration=file))
+    before = request_of(runs=runs, calibration=str(file))
+    assert before == request_of(runs=runs, calibration=file)
     fewer_calibration_samples(own_run)
-    after = Request.of(options(runs=runs, calibration=str(file)))
+    after = request_of(runs=runs, calibration=str(file))
     assert before is not None
     assert after is not None
     assert after.key != before.key

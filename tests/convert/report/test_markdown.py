@@ -12,8 +12,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from edgeward.convert import cli
-from edgeward.convert.bundle.reuse import decode, open_shelves, recall
+from edgeward.convert.bundle.reuse import open_shelves, read_back, recall
 from edgeward.convert.measure.records import ParityRow
+from edgeward.convert.options import Options
 from edgeward.convert.repair.step import RepairStep
 from edgeward.convert.report.markdown import error_to_markdown, escape, to_markdown
 from edgeward.convert.report.report import ConversionReport
@@ -28,7 +29,8 @@ def report(bundle: Path) -> ConversionReport:
     """The report of the shared bundle, read back."""
     value = json.loads((bundle / "report.json").read_text())
     value.pop("reuse")
-    report: ConversionReport = decode(ConversionReport, value)
+    report = read_back(ConversionReport, value)
+    assert report is not None
     return report
 
 
@@ -188,14 +190,14 @@ def test_command_line_prints_markdown_and_nothing_else(
 ) -> None:
     told = refuse(report) if refusal else report
 
-    def convert(*_: object, **__: object) -> ConversionReport:
+    def convert_as(_: Options) -> ConversionReport:
         if refusal:
             error = RefusedError("no")
             error.report = told
             raise error
         return told
 
-    monkeypatch.setattr("edgeward.convert.pipeline.convert", convert)
+    monkeypatch.setattr("edgeward.convert.pipeline.convert_as", convert_as)
     assert cli.main(["--int8", "--markdown"]) == (3 if refusal else 0)
     assert capsys.readouterr().out == told.to_markdown()
 

@@ -24,7 +24,7 @@ from edgeward.convert.samples.golden import choose_golden
 from edgeward.convert.source import user as user_source
 from edgeward.convert.source.open import open_source
 from edgeward.convert.source.source import Source
-from edgeward.convert.source.user import check_expected
+from edgeward.convert.source.user import UserData, check_expected
 from edgeward.convert.worker import inspection
 from edgeward.runtime.errors import (
     ConverterError,
@@ -143,7 +143,8 @@ def own(models: Path, tmp_path: Path, near: None) -> Open:
             for key, value in given.items()
             if value is not None
         }
-        return open_source(models / model, **options)
+        limits = {key: options.pop(key) for key in ("timeout",) if key in options}
+        return open_source(models / model, UserData(**options), **limits)
 
     return call
 
@@ -552,7 +553,7 @@ def test_damaged_npz_and_other_files_are_refused(models: Path, own: Open, tmp_pa
         own(FIRST, calibration=tmp_path / "bad.npz")
     (tmp_path / "model.tflite").write_bytes(b"TFL3")
     with pytest.raises(InvalidModelError, match="no model that can be converted"):
-        open_source(tmp_path / "model.tflite", calibration=tmp_path / "bad.npz")
+        open_source(tmp_path / "model.tflite", UserData(calibration=tmp_path / "bad.npz"))
     with pytest.raises(InvalidModelError, match="no such model"):
         open_source(tmp_path / "none.keras")
     with pytest.raises(InvalidRunError, match="no such run"):
@@ -569,7 +570,7 @@ def test_damaged_npz_and_other_files_are_refused(models: Path, own: Open, tmp_pa
 
 def test_options_of_a_model_are_refused_for_a_run(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="A run folder says that itself") as caught:
-        open_source(run, labels=tmp_path / "l.txt", expect={"accuracy": 0.9})
+        open_source(run, UserData(labels=tmp_path / "l.txt", expect={"accuracy": 0.9}))
     assert "--labels, --expect" in str(caught.value)
     source = open_source(run)
     assert source.verified
@@ -603,7 +604,8 @@ def test_parent_does_not_import_tensorflow(
     code = (
         "import sys; from pathlib import Path; "
         "from edgeward.convert.source.open import open_source; "
-        f"source = open_source({str(models / FIRST)!r}, calibration=Path('c.npz')); "
+        "from edgeward.convert.source.user import UserData; "
+        f"source = open_source({str(models / FIRST)!r}, UserData(calibration=Path('c.npz'))); "
         "print(*source.outputs, *({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     done = run_python("-c", code)
@@ -617,13 +619,13 @@ def test_parent_does_not_import_tensorflow(
 def test_error_and_end_of_the_child_are_errors_here(models: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", x=X)
     with pytest.raises(InvalidModelError, match=r"custom\.keras") as caught:
-        open_source(models / "custom.keras", calibration=tmp_path / "c.npz")
+        open_source(models / "custom.keras", UserData(calibration=tmp_path / "c.npz"))
     assert "model.export" in str(caught.value)
     with pytest.raises(ConverterError, match="ran out of time"):
-        open_source(models / FIRST, calibration=tmp_path / "c.npz", timeout=0.05)
+        open_source(models / FIRST, UserData(calibration=tmp_path / "c.npz"), timeout=0.05)
     little = 50 * 2**20
     with pytest.raises(ConverterError, match="out of memory while it was at: load") as caught:
-        open_source(models / FIRST, calibration=tmp_path / "c.npz", memory=little)
+        open_source(models / FIRST, UserData(calibration=tmp_path / "c.npz"), memory=little)
     assert "--memory" in str(caught.value)
     # The twin: what the machine has is enough, and without a number it is the limit.
-    assert open_source(models / FIRST, calibration=tmp_path / "c.npz").name
+    assert open_source(models / FIRST, UserData(calibration=tmp_path / "c.npz")).name
