@@ -14,7 +14,7 @@ from typing import Any
 from edgeward.runtime.artifact import Artifact, Drift, Op, TensorSpec, is_sha256, require
 from edgeward.runtime.errors import UsageError
 from edgeward.runtime.files import is_plain_name
-from edgeward.runtime.specs import InputSpec, OutputSpec
+from edgeward.runtime.specs import InputSpec, OutputSpec, specs_from_json
 from edgeward.runtime.steps import (
     Affine,
     Grayscale,
@@ -181,14 +181,8 @@ class Manifest:
                 source.text("run"), source.text("model_sha256"), source.text("data_sha256")
             ),
             default=read.text("default"),
-            inputs={
-                name: InputSpec.from_json(item, f"inputs.{name}")
-                for name, item in read.mapping("inputs").items()
-            },
-            outputs={
-                name: OutputSpec.from_json(item, f"outputs.{name}")
-                for name, item in read.mapping("outputs").items()
-            },
+            inputs=specs_from_json(InputSpec, read.mapping("inputs"), "inputs"),
+            outputs=specs_from_json(OutputSpec, read.mapping("outputs"), "outputs"),
             artifacts=tuple(
                 Artifact.from_json(item, f"artifacts[{i}]")
                 for i, item in enumerate(read.array("artifacts"))

@@ -7,9 +7,9 @@ specification; standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeward.runtime.errors import InvalidManifestError
 from edgeward.runtime.steps import (
@@ -22,7 +22,7 @@ from edgeward.runtime.steps import (
 )
 from edgeward.runtime.strict_json import Fields
 
-__all__ = ["TASKS", "InputSpec", "OutputSpec", "vocabulary_names"]
+__all__ = ["TASKS", "InputSpec", "OutputSpec", "specs_from_json", "vocabulary_names"]
 
 _RAW_DTYPES = {
     "image": {"uint8"},
@@ -167,6 +167,23 @@ class OutputSpec:
                 for i, step in enumerate(read.array("postprocessing"))
             ),
         )
+
+
+_Spec = TypeVar("_Spec", InputSpec, OutputSpec)
+
+
+def specs_from_json(kind: type[_Spec], values: Mapping[str, Any], where: str) -> dict[str, _Spec]:
+    """Read the JSON object of all inputs or of all outputs, name -> spec.
+
+    Args:
+        kind: ``InputSpec`` or ``OutputSpec``.
+        values: Name -> JSON object of one.
+        where: Place of the object in its file, for messages.
+
+    Raises:
+        InvalidManifestError: One of them is wrong; names its place.
+    """
+    return {name: kind.from_json(item, f"{where}.{name}") for name, item in values.items()}
 
 
 def vocabulary_names(inputs: Iterable[InputSpec]) -> list[str]:

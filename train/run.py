@@ -14,7 +14,7 @@ from typing import Any
 from edgeward.runtime.errors import EdgewardError, InvalidManifestError, InvalidRunError
 from edgeward.runtime.files import is_plain_name, read_regular
 from edgeward.runtime.samples import Samples, load_samples
-from edgeward.runtime.specs import InputSpec, OutputSpec, vocabulary_names
+from edgeward.runtime.specs import InputSpec, OutputSpec, specs_from_json, vocabulary_names
 from edgeward.runtime.strict_json import Fields, loads
 
 __all__ = ["REQUIRED_FILES", "DatasetInfo", "Run", "RunInfo", "latest_run"]
@@ -134,19 +134,13 @@ class RunInfo:
             seed=read.integer("seed"),
             hyperparameters=read.mapping("hyperparameters"),
             dataset=DatasetInfo(
-                dataset.text("name"),
-                dataset.text("source"),
-                dataset.text("sha256"),
-                {name: splits.integer(name) for name in dataset.mapping("splits")},
+                name=dataset.text("name"),
+                source=dataset.text("source"),
+                sha256=dataset.text("sha256"),
+                splits={name: splits.integer(name) for name in dataset.mapping("splits")},
             ),
-            inputs={
-                name: InputSpec.from_json(item, f"run.json.inputs.{name}")
-                for name, item in read.mapping("inputs").items()
-            },
-            outputs={
-                name: OutputSpec.from_json(item, f"run.json.outputs.{name}")
-                for name, item in read.mapping("outputs").items()
-            },
+            inputs=specs_from_json(InputSpec, read.mapping("inputs"), "run.json.inputs"),
+            outputs=specs_from_json(OutputSpec, read.mapping("outputs"), "run.json.outputs"),
             metrics=metrics,
             budget=budget,
             device=read.string_map("device"),

@@ -117,9 +117,9 @@ def to_dataset(name: str, found: IdxArrays, output: str) -> Dataset:
         return Samples({"image": images[f"x_{key}"][rows]}, {output: labels[f"y_{key}"][rows]})
 
     return Dataset(
-        name,
-        found.source,
-        found.sha256,
+        name=name,
+        source=found.source,
+        sha256=found.sha256,
         train=split("train", slice(cut)),
         validation=split("train", slice(cut, None)),
         test=split("test", slice(None)),

@@ -95,12 +95,12 @@ def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) 
     )
     splits = {split: _samples(chosen, depth) for split, chosen in places.items()}
     return ImageFolder(
-        NAME,
-        str(path),
-        _hash(images),
-        splits["train"],
-        splits["validation"],
-        splits["test"],
+        name=NAME,
+        source=str(path),
+        sha256=_hash(images),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         labels=tuple(images),
         channels=depth,
     )
@@ -116,11 +116,11 @@ def _read(file: Path, size: int) -> _Image:
     as_is = InputSpec("image", "uint8", (None, None, None), (resize,))
     to_luma = InputSpec("image", "uint8", (None, None, None), (Grayscale(), resize))
     return _Image(
-        file,
-        digest,
-        gray,
-        preprocess(as_is, pixels, where=str(file)),
-        preprocess(to_luma, pixels, where=str(file)),
+        path=file,
+        digest=digest,
+        gray=gray,
+        pixels=preprocess(as_is, pixels, where=str(file)),
+        luma=preprocess(to_luma, pixels, where=str(file)),
     )
 
 

@@ -49,9 +49,9 @@ def pair_with_noise(
         for seed, (split, count) in enumerate(counts.items())
     }
     return GeneratorDataset(
-        dataset.name,
-        dataset.source,
-        dataset.sha256,
+        name=dataset.name,
+        source=dataset.source,
+        sha256=dataset.sha256,
         train=Samples(drawn["train"], {output: np.asarray(dataset.train.inputs[images])}),
         validation=Samples(drawn["validation"]),
         test=Samples(drawn["test"]),

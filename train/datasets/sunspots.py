@@ -134,9 +134,9 @@ def split_series(
         )
     known = spots[years < _VALIDATION].astype(np.float64)
     return SunspotDataset(
-        NAME,
-        source,
-        FILE.sha256,
+        name=NAME,
+        source=source,
+        sha256=FILE.sha256,
         train=seen,
         validation=split(_VALIDATION, _TEST),
         test=split(_TEST, 9999),

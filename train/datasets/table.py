@@ -97,12 +97,12 @@ def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares,
         return Samples({"features": features[rows[split]]}, {"target": targets[rows[split]]})
 
     return Table(
-        NAME,
-        str(path),
-        hashlib.sha256(path.read_bytes()).hexdigest(),
-        samples("train"),
-        samples("validation"),
-        samples("test"),
+        name=NAME,
+        source=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        train=samples("train"),
+        validation=samples("validation"),
+        test=samples("test"),
         columns=tuple(columns),
         labels=labels,
         features=scaling,

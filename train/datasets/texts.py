@@ -101,13 +101,13 @@ def split_texts(
         for split, found in chosen.items()
     }
     return TextDataset(
-        name,
-        source,
-        sha256,
-        splits["train"],
-        splits["validation"],
-        splits["test"],
-        {VOCABULARY: make_vocabulary((one.text for one in chosen["train"]), words)},
+        name=name,
+        source=source,
+        sha256=sha256,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        vocabularies={VOCABULARY: make_vocabulary((one.text for one in chosen["train"]), words)},
         labels=labels,
     )
 

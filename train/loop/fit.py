@@ -153,7 +153,14 @@ def fit(
         learner = plan.learner(Setting(device.policy, plan.epochs * steps))
         augment = None if plan.augment is None else under_policy("float32", plan.augment)
     variables = [*learner.variables, *([] if augment is None else augment.variables)]
-    start = start or Checkpoint(0, 0, (0.0,) * len(learner.losses), 0.0, False, [])
+    start = start or Checkpoint(
+        epochs=0,
+        steps=0,
+        totals=(0.0,) * len(learner.losses),
+        seconds=0.0,
+        stopped=False,
+        arrays=[],
+    )
     if start.arrays:
         _restore(variables, start.arrays)
     check_workers(strategy, f"{plan.fingerprint} {start.epochs} {start.steps} {feed.size}")
@@ -165,7 +172,16 @@ def fit(
         if save is not None:
             arrays = [variable.numpy() for variable in variables]
             sums = tuple(float(total) for total in totals)
-            save(Checkpoint(epochs, done, sums, seconds, stopped, arrays))
+            save(
+                Checkpoint(
+                    epochs=epochs,
+                    steps=done,
+                    totals=sums,
+                    seconds=seconds,
+                    stopped=stopped,
+                    arrays=arrays,
+                )
+            )
 
     for number in range(start.epochs + 1, plan.epochs + 1):
         if stopped:

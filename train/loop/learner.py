@@ -15,7 +15,7 @@ import tensorflow as tf
 from edgeward.train.loop.schedule import OneCycle
 from edgeward.train.recipe import Setting
 
-__all__ = ["SupervisedLearner", "descend", "scaled", "under_policy"]
+__all__ = ["Exported", "SupervisedLearner", "descend", "scaled", "under_policy"]
 
 
 class SupervisedLearner:
@@ -44,14 +44,13 @@ class SupervisedLearner:
         frozen: Sequence[str] = (),
         frozen_epochs: int = 0,
     ) -> None:
-        self._build = build
         self._loss = loss
         self._schedule = OneCycle(peak, setting.steps)
         self._model = under_policy(setting.policy, build)
         self._optimizer = scaled(optimizer(self._schedule), setting.policy)
         # For all variables, also those that are frozen at first.
         self._optimizer.build(self._model.trainable_variables)
-        self._exported: keras.Model | None = None
+        self._exported = Exported(build)
         layers = [self._model.get_layer(name) for name in frozen]
         # A layer that the network's author froze stays frozen.
         self._frozen = [layer for layer in layers if layer.trainable]
@@ -85,14 +84,30 @@ class SupervisedLearner:
 
     def export(self) -> keras.Model:
         """Return a float32 model with the present weights."""
-        if self._exported is None:
-            self._exported = under_policy("float32", self._build)
-        self._exported.set_weights(self._model.get_weights())
-        return self._exported
+        return self._exported.of(self._model)
 
     def learning_rate(self, step: int) -> float:
         """Return the schedule's value."""
         return float(self._schedule(step))
+
+
+class Exported:
+    """The float32 copy of a model in training; built when it is first asked for, and only once.
+
+    Args:
+        build: Makes the untrained model.
+    """
+
+    def __init__(self, build: Callable[[], keras.Model]) -> None:
+        self._build = build
+        self._model: keras.Model | None = None
+
+    def of(self, model: keras.Model) -> keras.Model:
+        """Return the copy, with the present weights of the model."""
+        if self._model is None:
+            self._model = under_policy("float32", self._build)
+        self._model.set_weights(model.get_weights())
+        return self._model
 
 
 def under_policy(policy: str, build: Callable[[], Any]) -> Any:

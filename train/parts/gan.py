@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from edgeward.train.loop.learner import descend, scaled, under_policy
+from edgeward.train.loop.learner import Exported, descend, scaled, under_policy
 from edgeward.train.recipe import Setting
 
 __all__ = ["AdversarialLearner", "Adversary"]
@@ -59,7 +59,7 @@ class AdversarialLearner:
         setting: Setting,
         scale: float = 1.0,
     ) -> None:
-        self._build, self._rate = generator.build, generator.rate
+        self._rate = generator.rate
         self._scale = scale
         self._real = 1.0 - smoothing
         self._penalty = penalty
@@ -70,7 +70,7 @@ class AdversarialLearner:
         self._generator_optimizer.build(self._generator.trainable_variables)
         self._discriminator_optimizer.build(self._discriminator.trainable_variables)
         self._loss = keras.losses.BinaryCrossentropy(reduction=None)
-        self._exported: keras.Model | None = None
+        self._exported = Exported(generator.build)
 
     @property
     def variables(self) -> Sequence[Any]:
@@ -106,10 +106,7 @@ class AdversarialLearner:
 
     def export(self) -> keras.Model:
         """Return the generator in float32."""
-        if self._exported is None:
-            self._exported = under_policy("float32", self._build)
-        self._exported.set_weights(self._generator.get_weights())
-        return self._exported
+        return self._exported.of(self._generator)
 
     def learning_rate(self, _step: int) -> float:
         """Return the generator's."""
