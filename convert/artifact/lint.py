@@ -48,7 +48,8 @@ def describe(
         float_layers: What the settings of an ``int8-mixed`` artifact left in float.
 
     Raises:
-        TargetError: It is not what its name says; names the tensors or ops.
+        TargetError: It is not what its name says, or has scales that TFLite's kernels cannot
+            compute with; names the tensors or ops.
     """
     artifact = ArtifactId.parse(artifact_id)
     description, problems = artifact.format.lint(data, artifact.variant, float_layers)
@@ -58,9 +59,9 @@ def describe(
             problems.append(text)
         else:
             # Scales and unrolled steps outweigh the weights of a small net: no fault of the file.
-            description = replace(
-                description, remark=f"{artifact_id} has {text}: float32 is enough"
-            )
+            remark = f"{artifact_id} has {text}: float32 is enough"
+            remarks = [one for one in (description.remark, remark) if one]
+            description = replace(description, remark="; ".join(remarks))
     if problems:
         raise TargetError(
             f"{artifact_id} is not what its name says.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from edgeward.convert.artifact.limits import BrokenLimit, broken_limits
 from edgeward.convert.artifact.lint import Description
 from edgeward.convert.artifact.tflite import (
     DTYPES,
@@ -17,6 +18,7 @@ from edgeward.convert.artifact.tflite import (
 )
 from edgeward.convert.variants import INT8_MIXED, Variant
 from edgeward.runtime.artifact import TensorSpec
+from edgeward.runtime.errors import TargetError
 
 __all__ = ["island_around", "lint_mixed", "lint_tflite"]
 
@@ -27,6 +29,9 @@ _WEIGHT_OPS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CON
 _SMALL = 4 * 1024
 
 _INTEGERS = {"int8", "uint8", "int16", "int32", "int64", "bool"}
+
+# Broken limits that are told.
+_MOST = 3
 
 # Ops that only change how a value is written.
 _BRIDGES = ("QUANTIZE", "DEQUANTIZE")
@@ -44,7 +49,9 @@ def lint_tflite(
 
     Raises:
         InvalidModelError: It is no TFLite file.
+        TargetError: It has scales that TFLite's kernels cannot compute with.
     """
+    remarks = _check_limits(f"tflite-{variant.id}", broken_limits(data))
     graph = read_graph(data)
     problems = _problems(graph, variant)
     if variant is INT8_MIXED:
@@ -55,8 +62,28 @@ def lint_tflite(
         graph.ops,
         {"tflite": graph.min_runtime} if graph.min_runtime else {},
         len(graph.tensors),
+        "; ".join(remarks),
     )
     return description, problems
+
+
+def _check_limits(artifact_id: str, broken: Sequence[BrokenLimit]) -> list[str]:
+    """Refuse what no kernel computes; return what only microcontrollers do not."""
+    # An unrolled loop breaks a limit once each step; the layer is named once.
+    texts = {
+        f"{one.op} of layer {one.layer} has {one.sentence}": one
+        for one in sorted(broken, key=lambda one: not one.everywhere)
+    }
+    wrong = {text: one for text, one in texts.items() if one.everywhere}
+    if not wrong:
+        return [f"{artifact_id}: {text}" for text in list(texts)[:_MOST]]
+    first = next(iter(wrong.values()))
+    raise TargetError(
+        f"{artifact_id} has scales that TFLite's kernels cannot compute with.",
+        received="; ".join(list(wrong)[:_MOST]),
+        expected=first.expected,
+        fix=first.fix,
+    )
 
 
 def _problems(graph: Graph, variant: Variant) -> list[str]:

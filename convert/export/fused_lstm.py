@@ -8,17 +8,21 @@ before each sample (``stateful`` in the manifest).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import keras
 import numpy as np
 import tensorflow as tf
 
+from edgeward.convert.artifact.limits import CELL_STATE, CELL_STEPS, LSTM
+from edgeward.convert.artifact.tflite import DTYPES, FILE_IDENTIFIER, op_name, parse
 from edgeward.convert.model.loaded import LoadedModel
 
-__all__ = ["can_fuse", "save_fused"]
+__all__ = ["can_fuse", "save_fused", "with_usable_cell_state"]
 
 
 def can_fuse(loaded: LoadedModel) -> bool:
@@ -125,3 +129,39 @@ def save_fused(loaded: LoadedModel, folder: Path) -> LoadedModel:
     signature = module.call.get_concrete_function(*fused.signature(1))
     tf.saved_model.save(module, str(folder), signatures=signature)
     return fused
+
+
+def with_usable_cell_state(data: bytes) -> bytes:
+    """Give the cell state of each fused LSTM a step that the kernel has a tanh for.
+
+    The converter takes the smallest power of two that holds the calibrated range. Of a state
+    within +-0.5 that is 2^-16 or less, for which the kernel's tanh returns without writing. The
+    runtime derives everything else (clipping, the shift of the gates' product) from this step when
+    it loads the file, and no constant depends on it: the state starts as zeros.
+
+    Args:
+        data: A TFLite file.
+
+    Returns:
+        The same bytes where nothing has to change.
+    """
+    model = parse(data)
+    changed = False
+    for graph in model.subgraphs:
+        for operator in graph.operators or []:
+            if op_name(model.operatorCodes[operator.opcodeIndex]) != LSTM:
+                continue
+            cell = graph.tensors[operator.inputs[CELL_STATE]]
+            if DTYPES[cell.type] != "int16":
+                continue
+            step = float(cell.quantization.scale[0])
+            low, high = (math.ldexp(1.0, power) for power in CELL_STEPS)
+            usable = min(max(step, low), high)
+            if usable != step:
+                cell.quantization.scale = np.array([usable], np.float32)
+                changed = True
+    if not changed:
+        return data
+    builder = flatbuffers.Builder(len(data) + 1024)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    return bytes(builder.Output())

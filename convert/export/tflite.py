@@ -14,7 +14,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, op_name, parse, text_of
-from edgeward.convert.export.fused_lstm import can_fuse, save_fused
+from edgeward.convert.export.fused_lstm import can_fuse, save_fused, with_usable_cell_state
 from edgeward.convert.export.models import Maker, Models
 from edgeward.convert.export.tflite_graph import freeze, quantisable
 from edgeward.convert.export.tflite_quantiser import quantise_with
@@ -138,7 +138,7 @@ def to_tflite_fused(
     outputs = {f"StatefulPartitionedCall:{i}": name for i, name in enumerate(names)}
     _configure(converter, fused, variant, samples, switches)
     _settle(converter, settings, outputs)
-    data = _convert(converter, variant)
+    data = with_usable_cell_state(_convert(converter, variant))
     return canonicalise(
         data, {f"serving_default_{name}:0": name for name in loaded.inputs}, outputs
     )
