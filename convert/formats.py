@@ -8,7 +8,7 @@ and interpreters where something is run. docs/extending.md shows how to add a fo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeward.convert.artifact.lint import Description
     from edgeward.convert.artifact.locate import LocatedOp
     from edgeward.convert.export.models import Maker, Models
+    from edgeward.convert.layers.hidden import Hidden
     from edgeward.convert.layers.probe import Probe
     from edgeward.convert.variants import Variant
 
@@ -38,6 +39,8 @@ class Format:
             told by not being any other.
         probes: A ``Probe``, which shows each tensor of a file; empty where layers cannot be
             compared.
+        hidden: Function of (data, data of the float32 artifact, probe of the first): ops that lose
+            the signal where no tensor shows it; empty where there are none.
         islands: Function of (data of the float32 artifact, name of an activation): which tensors
             an ``int8-mixed`` artifact leaves in float around it; empty where there is no such
             variant.
@@ -54,6 +57,7 @@ class Format:
     variants: tuple[str, ...] | None = None
     begins: tuple[int, bytes] | None = None
     probes: str = ""
+    hidden: str = ""
     islands: str = ""
     target: str = ""
     kernels: tuple[str, ...] = ("default",)
@@ -90,6 +94,17 @@ class Format:
         probe: Probe = _find(self.probes)(data)
         return probe
 
+    def hidden_ops(self, data: bytes, twin: bytes, probe: Probe) -> Mapping[str, Hidden]:
+        """Return the ops that lose the signal unseen: tensor that such an op writes -> the op.
+
+        Args:
+            data: The file.
+            twin: Its float32 twin.
+            probe: What shows the tensors of the file.
+        """
+        ops: Mapping[str, Hidden] = _find(self.hidden)(data, twin, probe) if self.hidden else {}
+        return ops
+
     def island_around(self, data: bytes, tensor: str) -> tuple[str, ...]:
         """Return what must stay float for one activation of a float32 artifact to stay float."""
         tensors: tuple[str, ...] = _find(self.islands)(data, tensor)
@@ -111,6 +126,7 @@ FORMATS: dict[str, Format] = {
         locators="edgeward.convert.artifact.locate:locate_tflite",
         begins=(4, b"TFL3"),
         probes="edgeward.convert.layers.tflite_probe:TfliteProbe",
+        hidden="edgeward.convert.layers.hidden:hidden_ops",
         islands="edgeward.convert.artifact.tflite_lint:island_around",
         target="tflite-runtime==2.14.0",
         # The interpreter with its default delegate, without, and the kernels that define the

@@ -33,8 +33,8 @@ _POWER = 1e-3
 # The kernel scales differences of logits by 2^26 and ends the process at 1 or below.
 _SOFTMAX_LOW = 2.0**-26
 
-# 65,535 steps of 10/65,535 are shifted left in 32 bits: 14 places are the most.
-_SOFTMAX_HIGH = 2.0**14 * 10 / 65_535
+# 65,535 steps of 10/65,535 are shifted left in 32 bits: 15 places are the most.
+_SOFTMAX_HIGH = 2.0**15 * 10 / 65_535
 
 # Steps are scaled by 2^27 (int8, TFLM) and 3 * 2^43 (int16), which has to leave a multiplier.
 _CURVE_INT8, _CURVE_INT16 = 2.0**-28, 2.0**-43 / 3
@@ -42,6 +42,9 @@ _CURVE_INT8, _CURVE_INT16 = 2.0**-28, 2.0**-43 / 3
 # Bits by which a sum is shifted left before it is scaled down: with a larger ratio than that of
 # step in to step out nothing is left to scale down.
 _SUM_BITS = {"int8": 20, "uint8": 20, "int16": 15}
+
+# The same of the difference that is squared.
+_SQUARE_BITS = 7
 
 _LEAVE = "--dynamic, whose activations stay float"
 
@@ -170,10 +173,10 @@ def _softmax(node: _Node) -> Iterator[_Finding]:
             f"logits that differ from each other; or {_LEAVE}",
             True,
         )
-    if logits.dtype == "int16" and step > _SOFTMAX_HIGH:
+    if logits.dtype == "int16" and step >= _SOFTMAX_HIGH:
         yield (
             received,
-            f"at most {_SOFTMAX_HIGH:.3g}",
+            f"less than {_SOFTMAX_HIGH:.3g}",
             "it overflows, and the answers are garbage",
             "smaller logits (divide them in the model); or int8",
             True,
@@ -221,6 +224,22 @@ def _sum(node: _Node) -> Iterator[_Finding]:
         )
 
 
+def _square(node: _Node) -> Iterator[_Finding]:
+    """Squared differences."""
+    largest = max((tensor.step for tensor in node.inputs.values()), default=0.0)
+    if node.output.dtype != "int8" or not (largest > 0 and node.output.step > 0):
+        return
+    if (2 * largest) ** 2 >= 2 ** (2 * _SQUARE_BITS) * node.output.step:
+        yield (
+            f"an output in steps of {_in_powers(node.output.step)} from an input in steps of "
+            f"{_in_powers(largest)}",
+            f"an output in steps of more than {_in_powers((2 * largest / 2**_SQUARE_BITS) ** 2)}",
+            "it ends the process",
+            f"leave out the difference, which is next to nothing; or {_LEAVE}",
+            True,
+        )
+
+
 def _in_powers(step: float) -> str:
     power = math.log2(step)
     return f"2^{round(power)}" if abs(power - round(power)) <= _POWER else f"2^{power:.2f}"
@@ -229,8 +248,10 @@ def _in_powers(step: float) -> str:
 _RULES: dict[str, Callable[[_Node], Iterator[_Finding]]] = {
     LSTM: _lstm,
     "SOFTMAX": _softmax,
+    "LOG_SOFTMAX": _softmax,
     "LOGISTIC": _curve,
     "TANH": _curve,
     "ADD": _sum,
     "SUB": _sum,
+    "SQUARED_DIFFERENCE": _square,
 }

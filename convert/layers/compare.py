@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeward.convert.layers.hidden import Hidden
 from edgeward.convert.layers.probe import Probe, Value
 from edgeward.convert.layers.report import LayerDrift, LayerReport
 from edgeward.convert.layers.tally import Tally, WeightError, weight_errors
@@ -57,7 +58,8 @@ def layer_drift(
     """Compare each tensor of an artifact with the float model.
 
     Tensors are matched by name; one that only one of the files has is left out, and the report
-    says how many were matched. A fused LSTM hides its inside, and its float twin is a loop.
+    says how many were matched. A fused LSTM hides its inside, and its float twin is a loop: what
+    the file says of its steps is looked at instead.
 
     Args:
         artifact_id: One of ``COMPARABLE``.
@@ -72,8 +74,8 @@ def layer_drift(
     >>> report.layers[0].layer, round(report.layers[0].own_sqnr, 1)          # doctest: +SKIP
     ('digit', 36.8)
     """
-    probe = ArtifactId.parse(artifact_id).format.probe
-    artifact, reference = probe(data), probe(twin)
+    format_ = ArtifactId.parse(artifact_id).format
+    artifact, reference = format_.probe(data), format_.probe(twin)
     first = _sample(feeds, 0)
     mine, theirs = artifact.run(first), reference.run(first)
     names = [
@@ -96,8 +98,14 @@ def layer_drift(
             tallies[name].add(theirs[name], here[name], mine[name])
     known = frozenset(names)
     errors = weight_errors(artifact.weights, reference.weights)
+    hidden = format_.hidden_ops(data, twin, artifact)
     drifts = [
-        _drift(name, artifact.values[name], tallies[name], _piece(artifact, name, known, errors))
+        _drift(
+            name,
+            artifact.values[name],
+            tallies[name],
+            _piece(artifact, name, known, errors, hidden),
+        )
         for name in names
     ]
     computed = [name for name in mine if artifact.values[name].op != "INPUT"]
@@ -119,10 +127,15 @@ class _Piece:
 
     errors: list[WeightError]
     unmatched: list[str]
+    hidden: Hidden | None
 
 
 def _piece(
-    artifact: Probe, name: str, matched: Collection[str], errors: Mapping[str, WeightError]
+    artifact: Probe,
+    name: str,
+    matched: Collection[str],
+    errors: Mapping[str, WeightError],
+    hidden: Mapping[str, Hidden],
 ) -> _Piece:
     seen, waiting = {name}, [name]
     damaged: list[WeightError] = []
@@ -134,15 +147,18 @@ def _piece(
         waiting += sorted(before)
     damaged.sort(key=lambda error: -error.share)
     ops = {artifact.values[other].op for other in seen - {name}}
-    return _Piece(damaged, sorted(ops - {"QUANTIZE", "DEQUANTIZE"}))
+    inside = [hidden[other] for other in sorted(seen) if other in hidden]
+    inside.sort(key=lambda one: (not one.broken, one.steps))
+    return _Piece(damaged, sorted(ops - {"QUANTIZE", "DEQUANTIZE"}), next(iter(inside), None))
 
 
 def _drift(name: str, value: Value, tally: Tally, piece: _Piece) -> LayerDrift:
     grid = tally.grid
+    cause, hidden = _cause(tally, piece)
     return LayerDrift(
         tensor=name,
-        layer=value.layer,
-        op=value.op,
+        layer=value.layer if hidden is None else hidden.layer,
+        op=value.op if hidden is None else hidden.op,
         sqnr=tally.sqnr,
         own_sqnr=tally.own_sqnr,
         low=_finite(tally.low if grid is None else grid.low),
@@ -152,26 +168,39 @@ def _drift(name: str, value: Value, tally: Tally, piece: _Piece) -> LayerDrift:
         clipped=tally.clipped,
         steps=0 if grid is None else grid.steps,
         used=tally.used,
-        cause=_cause(tally, piece),
+        cause=cause,
     )
 
 
-def _cause(tally: Tally, piece: _Piece) -> str:
-    """Say why the signal is lost here; nothing where it is not.
+def _cause(tally: Tally, piece: _Piece) -> tuple[str, Hidden | None]:
+    """Say why the signal is lost here, and in which hidden op; nothing where it is not lost.
 
-    What the grid does to the values is known exactly, so it comes first; what else differs
-    explains the noise that is left.
+    A kernel that cannot compute explains everything behind it. What the grid does to the values is
+    known exactly, so it comes next; what else differs explains the noise that is left.
     """
     if tally.own_sqnr >= _SUSPECT:
-        return ""
-    noisy = tally.own_sqnr < _NOISY
+        return "", None
+    noisy, hidden = tally.own_sqnr < _NOISY, piece.hidden
+    if noisy and hidden is not None and hidden.broken:
+        return hidden.broken, hidden
+    cause = _seen_cause(tally, piece, noisy=noisy)
+    if cause or not noisy or hidden is None:
+        return cause or _other_cause(tally, piece, noisy=noisy), None
+    return hidden.coarse or _other_cause(tally, piece, noisy=noisy), hidden
+
+
+def _seen_cause(tally: Tally, piece: _Piece, *, noisy: bool) -> str:
+    """Return a cause that can be seen in the tensor itself or in a weight."""
     if noisy and tally.clipping >= _EXPLAINS:
         return f"range too narrow: {100 * tally.clipped_here:.2g} % of the values clip"
     if noisy and tally.rounding >= _EXPLAINS and tally.used < _FEW_STEPS:
         steps = 0 if tally.grid is None else tally.grid.steps
         return f"range much too wide: {tally.used} of {steps} steps are used"
-    if piece.errors:
-        return piece.errors[0].text
+    return piece.errors[0].text if piece.errors else ""
+
+
+def _other_cause(tally: Tally, piece: _Piece, *, noisy: bool) -> str:
+    """Return what the noise looks like."""
     if tally.leaks:
         return "values below 0 come through, where the float model stops: a zero point differs"
     if abs(tally.offset) >= _OFFSET:

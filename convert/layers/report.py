@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 __all__ = ["LayerDrift", "LayerReport", "culprit"]
 
+# Ops that have steps of their own, whatever the ranges of the weights are.
+_FIXED = ("TANH", "UNIDIRECTIONAL_SEQUENCE_LSTM")
+
 
 @dataclass(frozen=True)
 class LayerDrift:
@@ -14,8 +17,9 @@ class LayerDrift:
 
     Attributes:
         tensor: Its name, the same in both files.
-        layer: Keras layer, where it can be read from the name; else what the name tells.
-        op: The op that computes it; ``INPUT`` for an input.
+        layer: Keras layer, where it can be read from the name; else what the name tells. Where an
+            op before it that the float twin lacks is to blame: the layer of that op.
+        op: The op that computes it, or the one to blame; ``INPUT`` for an input.
         sqnr: Signal to quantisation noise ratio in dB against the float model, all noise that has
             come together up to here; within +-300.
         own_sqnr: The same of the noise that arises in this layer alone; 300 is none.
@@ -42,6 +46,11 @@ class LayerDrift:
     steps: int
     used: int
     cause: str
+
+    @property
+    def tunable(self) -> bool:
+        """Whether fine-tuning the weights may help: not against steps that the op itself fixes."""
+        return self.op not in _FIXED
 
     @property
     def sentence(self) -> str:

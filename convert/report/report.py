@@ -253,9 +253,12 @@ def refused(
         and (a.verdict == "refused" or (a.verdict == "inconclusive" and not allow_inconclusive))
     ]
     words = {a.verdict for a in failed}
+    lost = [a.layers.culprit for a in failed if a.layers is not None]
+    tunable = not lost or any(one is None or one.tunable for one in lost)
     fix = (
-        "look at the report; calibrate on real training samples; --qat fine-tunes, --fallback "
-        "leaves int8; raise --max-drop if you can afford the loss"
+        "look at the report; calibrate on real training samples; "
+        f"{'--qat fine-tunes, ' if tunable else ''}--fallback leaves int8; raise --max-drop if you "
+        "can afford the loss"
         if "refused" in words
         else "give more test samples, or --allow-inconclusive to bundle it marked"
     )
