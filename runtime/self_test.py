@@ -23,7 +23,9 @@ from edgeward.runtime.tasks import decide
 
 __all__ = [
     "Check",
+    "Comparison",
     "check_runner",
+    "compare",
     "decisions",
     "lsb_difference",
     "margin_lsb",
@@ -93,42 +95,96 @@ def _float_unit(expected: Array) -> float:
     return FLOAT_LSB * max(1.0, float(finite.max(initial=0.0)))
 
 
-def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
-    """Run the golden inputs one by one and compare with ``reference``."""
+@dataclass(frozen=True)
+class Comparison:
+    """The answers to V golden inputs against the expected ones.
+
+    Attributes:
+        lsb: int64 ``[V]``, largest difference of each answer in LSB.
+        differing: int64 ``[V]``, values of each that differ, bit for bit.
+        flips: int64 ``[V]``, decisions that differ although their margin exceeds ``max_lsb``.
+        values: Number of values compared.
+        max_lsb: Largest difference allowed.
+    """
+
+    lsb: Array
+    differing: Array
+    flips: Array
+    values: int
+    max_lsb: int
+
+    @property
+    def wrong(self) -> Array:
+        """bool ``[V]``, the answers that no tolerance forgives."""
+        beyond = (self.lsb > self.max_lsb) | (self.flips > 0)
+        return np.asarray(beyond & (self.differing > 0))
+
+    @property
+    def verdict(self) -> str:
+        """``exact``, ``within tolerance`` or ``wrong``."""
+        if not self.differing.any():
+            return "exact"
+        # NaN where NaN is expected is exact, but no tolerance holds it.
+        within = self.lsb.max() <= self.max_lsb and not self.flips.any()
+        return "within tolerance" if within else "wrong"
+
+
+def compare(
+    runner: Runner, found: Mapping[str, Array], expected: Mapping[str, Array]
+) -> Comparison:
+    """Compare the answers to the golden inputs with the expected ones.
+
+    Args:
+        runner: The artifact, which has the tolerance, and its outputs.
+        found: Output name -> ``[V, ...]``, before dequantisation.
+        expected: The same of ``golden.json``.
+
+    Raises:
+        InvalidBundleError: They differ in dtype or shape.
+    """
     artifact = runner.artifact
-    found = [runner.invoke(sample) for sample in golden.inputs]
-    worst = differing = values = flips = 0
+    vectors = len(next(iter(expected.values())))
+    lsb = np.zeros(vectors, np.int64)
+    differing = np.zeros(vectors, np.int64)
+    flips = np.zeros(vectors, np.int64)
+    values = 0
     for tensor in artifact.outputs:
-        expected = reference.outputs[tensor.name]
-        actual = np.concatenate([one[tensor.name] for one in found])
-        difference = lsb_difference(actual, expected)
-        worst = max(worst, int(difference.max(initial=0)))
+        actual, wanted = found[tensor.name], expected[tensor.name]
+        difference = lsb_difference(actual, wanted).reshape(vectors, -1)
+        lsb = np.maximum(lsb, difference.max(axis=1, initial=0))
         # Bit for bit, so that a float difference below one LSB is not called exact.
-        differing += int(np.count_nonzero(_bits(actual) != _bits(expected)))
+        unequal = (_bits(actual) != _bits(wanted)).reshape(vectors, -1)
+        differing += np.count_nonzero(unequal, axis=1)
         values += difference.size
         spec = runner.outputs[tensor.name]
         if spec.task in ("classification", "binary"):
-            flipped = decisions(runner, tensor.name, actual) != decisions(
-                runner, tensor.name, expected
+            tipped = decisions(runner, tensor.name, actual) != decisions(
+                runner, tensor.name, wanted
             )
-            clear = margin_lsb(runner, tensor.name, spec, expected) > artifact.max_lsb
-            flips += int(np.count_nonzero(flipped & clear))
-    if differing == 0:
-        verdict = "exact"
-    elif worst <= artifact.max_lsb and flips == 0:
-        verdict = "within tolerance"
-    else:
-        verdict = "wrong"
+            clear = margin_lsb(runner, tensor.name, spec, wanted) > artifact.max_lsb
+            flips += tipped & clear
+    return Comparison(lsb, differing, flips, values, artifact.max_lsb)
+
+
+def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
+    """Run the golden inputs one by one and compare with ``reference``."""
+    artifact = runner.artifact
+    answers = [runner.invoke(sample) for sample in golden.inputs]
+    found = {
+        tensor.name: np.concatenate([one[tensor.name] for one in answers])
+        for tensor in artifact.outputs
+    }
+    seen = compare(runner, found, reference.outputs)
     return Check(
         artifact=artifact.id,
         runtime=f"{runner.backend.runtime} {runner.backend.version}",
         compared_with=f"{reference.runtime} {reference.version}",
-        verdict=verdict,
-        lsb=worst,
+        verdict=seen.verdict,
+        lsb=int(seen.lsb.max()),
         max_lsb=artifact.max_lsb,
-        differing=differing,
-        values=values,
-        flips=flips,
+        differing=int(seen.differing.sum()),
+        values=seen.values,
+        flips=int(seen.flips.sum()),
     )
 
 

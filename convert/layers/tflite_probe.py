@@ -28,6 +28,8 @@ class TfliteProbe:
 
     Args:
         data: The file, with a batch of 1.
+        backend: Compute with the kernels that this backend uses by default; None takes kernels
+            that leave every layer as it is, of any installed runtime.
 
     Raises:
         InvalidModelError: It is no TFLite file.
@@ -35,7 +37,7 @@ class TfliteProbe:
         TargetError: No installed interpreter can run it.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, backend: str | None = None) -> None:
         self._data = data
         self._model = parse(data)
         graph = self._model.subgraphs[0]
@@ -47,7 +49,11 @@ class TfliteProbe:
         self.weights: Mapping[str, Weight] = _weights(self._model, graph)
         self.values: Mapping[str, Value] = self._read_values(names)
         self._stateful = any(tensor.isVariable for tensor in graph.tensors)
-        self._interpreter = _open(data)
+        if backend is None:
+            self._interpreter = _open(data)
+        else:
+            module = BACKENDS[backend][1]
+            self._interpreter = debug_interpreter(_showing(data), module, delegates=True)
 
     def _read_values(self, names: list[str]) -> dict[str, Value]:
         values = {
@@ -111,16 +117,30 @@ class TfliteProbe:
                     inputs[place] = fed[int(index)]
             operator.inputs = inputs
         graph.inputs = np.array([*graph.inputs, *fed.values()], np.int32)
-        # They describe the inputs that the file had.
-        model.signatureDefs = None
-        builder = flatbuffers.Builder(len(self._data) + 1024)
-        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
         made = copy.copy(self)
-        made._data = bytes(builder.Output())
+        made._data = _packed(model, len(self._data))
         made._fed = {text_of(graph.tensors[int(i)].name): int(i) for i in graph.inputs}
         made._grids = {i: _grid(tensor) for i, tensor in enumerate(graph.tensors)}
         made._interpreter = _open(made._data)
         return made
+
+
+def _showing(data: bytes) -> bytes:
+    """Return the file with every tensor that an op computes as an output."""
+    model = parse(data)
+    graph = model.subgraphs[0]
+    computed = [int(i) for operator in graph.operators for i in operator.outputs]
+    outputs = dict.fromkeys([*(int(i) for i in graph.outputs), *computed])
+    graph.outputs = np.array([i for i in outputs if not graph.tensors[i].isVariable], np.int32)
+    return _packed(model, len(data))
+
+
+def _packed(model: Any, size: int) -> bytes:
+    # They describe the inputs and outputs that the file had.
+    model.signatureDefs = None
+    builder = flatbuffers.Builder(size + 1024)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _open(data: bytes) -> Any:

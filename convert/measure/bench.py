@@ -11,6 +11,7 @@ from edgeward.convert.artifact.lint import describe
 from edgeward.convert.artifact.locate import locate_ops
 from edgeward.convert.layers.compare import compare_layers
 from edgeward.convert.layers.report import LayerReport
+from edgeward.convert.layers.parting import find_parting
 from edgeward.convert.measure.measure import Measured, describe_artifact, measure
 from edgeward.convert.source.source import Source
 from edgeward.convert.targets.target import Target, min_runtimes
@@ -129,6 +130,11 @@ def measure_one(
     )
     measured = isolated(f"measuring {artifact_id}", measuring, timeout=bench.timeout)
     target.check_measured(artifact_id, measured.unusable)
+    if measured.parting is not None:
+        layer = find_parting(
+            data, measured.parting.backends, bench.source, bench.golden, timeout=bench.timeout
+        )
+        measured = replace(measured, parting=replace(measured.parting, layer=layer))
     float_file = bench.folder / known.twin.file
     if float_file.exists():
         measured = _with_layers(measured, float_file.read_bytes(), bench)

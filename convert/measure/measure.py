@@ -16,7 +16,9 @@ from edgeward.convert.artifact.lint import Description
 from edgeward.convert.drift.agreement import Agreement, measure_agreement
 from edgeward.convert.drift.metrics import SEVERITY, OutputDrift, measure_drift, worst_of
 from edgeward.convert.layers.report import LayerReport
-from edgeward.convert.measure.tolerance import elsewhere, largest_difference, tolerance
+from edgeward.convert.measure.records import Parting
+from edgeward.convert.measure.scaled import scale_largest_layer
+from edgeward.convert.measure.tolerance import Answers, decide_tolerance, largest_difference
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
@@ -56,6 +58,9 @@ class Measured:
         layers: Its tensors against the float model's (``convert.layers.compare``); None where
             they were not compared.
         transient: Whether comparing them failed of a crash, of memory or of time.
+        notes: What the user should know of its tolerance.
+        parting: Why it is refused although it may be near the float model: two runtimes differ so
+            much that no self-test could tell a right answer from a wrong one.
     """
 
     artifact: Artifact
@@ -69,6 +74,8 @@ class Measured:
     latency: Mapping[str, float]
     layers: LayerReport | None = None
     transient: bool = False
+    notes: tuple[str, ...] = ()
+    parting: Parting | None = None
 
     @property
     def worst(self) -> list[OutputDrift]:
@@ -78,6 +85,8 @@ class Measured:
     @property
     def verdict(self) -> str:
         """The worst of all outputs and runtimes."""
+        if self.parting is not None:
+            return "refused"
         verdicts = [drift.verdict for drift in self.worst]
         return max(verdicts + ["unverified"] * bool(self.unverified), key=SEVERITY.index)
 
@@ -131,11 +140,11 @@ def measure(
     drifts: dict[str, list[OutputDrift]] = {}
     agreements: dict[str, list[Agreement]] = {}
     expected: list[Expected] = []
-    outputs: list[dict[str, Array]] = []
+    answers: list[Answers] = []
     latency: dict[str, float] = {}
-    for runner in runners.values():
+    scaled = scale_largest_layer(artifact.format, data)
+    for backend, runner in runners.items():
         raw = runner.invoke_batch(source.test.inputs)
-        outputs.append(raw)
         values = runner.values(raw)
         runtime = f"{runner.backend.runtime} {runner.backend.version}"
         drifts[runtime] = [
@@ -154,24 +163,20 @@ def measure(
             measure_agreement(name, spec, float_values[name], values[name])
             for name, spec in source.outputs.items()
         ]
+        one_by_one = _one_by_one(runner, golden)
         expected.append(
-            Expected(
-                artifact.id,
-                runner.backend.runtime,
-                runner.backend.version,
-                _one_by_one(runner, golden),
-            )
+            Expected(artifact.id, runner.backend.runtime, runner.backend.version, one_by_one)
         )
+        damaged = None if scaled is None else _damaged(artifact, scaled, backend, source, golden)
+        answers.append(Answers(backend, runtime, "default", one_by_one, raw, damaged))
         # After the batches: an interpreter that is resized back has to allocate first.
         latency[runtime] = latency_us(runner, golden)
-    others = [
-        _one_by_one(_runner(artifact, data, name, source, kernels), golden)
-        for name in runners
-        for kernels in OTHER_KERNELS
-    ]
-    one_by_one = [*(dict(entry.outputs) for entry in expected), *others]
-    runner = next(iter(runners.values()))
-    seen = max(tolerance(runner, outputs), tolerance(runner, one_by_one), elsewhere(artifact))
+    for backend, runner in runners.items():
+        for kernels in OTHER_KERNELS:
+            other = _one_by_one(_runner(artifact, data, backend, source, kernels), golden)
+            runtime = f"{runner.backend.runtime} {runner.backend.version}"
+            answers.append(Answers(backend, runtime, kernels, other))
+    decided = decide_tolerance(next(iter(runners.values())), answers)
     measured = Measured(
         artifact=artifact,
         data=data,
@@ -182,9 +187,11 @@ def measure(
         expected=expected,
         nodes=nodes,
         latency=latency,
+        notes=decided.notes,
+        parting=decided.parting,
     )
     entries = _for_manifest(measured, source, max_drop)
-    return replace(measured, artifact=replace(artifact, max_lsb=seen, drift=entries))
+    return replace(measured, artifact=replace(decided.artifact, drift=entries))
 
 
 def describe_artifact(
@@ -221,6 +228,16 @@ def _runner(
 ) -> Runner:
     loaded = open_backend(artifact, data, backend, kernels=kernels)
     return Runner(artifact, loaded, source.inputs, source.outputs, source.vocabularies)
+
+
+def _damaged(
+    artifact: Artifact, data: bytes, backend: str, source: Source, golden: Samples
+) -> dict[str, Array] | None:
+    """Return what a damaged file answers; None where it does not run."""
+    try:
+        return _one_by_one(_runner(artifact, data, backend, source), golden)
+    except EdgewardError:
+        return None
 
 
 def _sample(samples: Samples, i: int) -> dict[str, Array | bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ParityRow", "Reproduction"]
+__all__ = ["ParityRow", "Parting", "Reproduction"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,36 @@ class ParityRow:
     differing: float
     flips: int | None
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Two runtimes whose answers differ so much that no self-test can forgive both.
+
+    Attributes:
+        runtimes: The two, with their versions.
+        backends: Their names among the backends.
+        lsb: What they differ by, in LSB of the output, decisions included.
+        blind: What the self-test would not notice.
+        layer: Where they part, in words; empty where it was not found.
+    """
+
+    runtimes: tuple[str, str]
+    backends: tuple[str, str]
+    lsb: int
+    blind: tuple[str, ...]
+    layer: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The reason of a refusal."""
+        first, second = self.runtimes
+        return (
+            f"{first} and {second} differ by {self.lsb:,} LSB, and under a tolerance that forgives "
+            f"this the self-test would not notice {', nor '.join(self.blind)}; "
+            + (f"they part at {self.layer}; " if self.layer else "")
+            + f"--target {first.replace(' ', '==')} bundles for that runtime alone"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,102 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from edgeward.convert.measure.power import Recorded, blind_spots
+from edgeward.convert.measure.records import Parting
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.artifact import Artifact
 from edgeward.runtime.predictor import Runner
 from edgeward.runtime.self_test import FLOAT_LSB, decisions, lsb_difference, margin_lsb
 
-__all__ = ["elsewhere", "largest_difference", "tolerance"]
+__all__ = ["Answers", "Decided", "decide_tolerance", "elsewhere", "largest_difference", "tolerance"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one kernel set of one runtime answered.
+
+    Attributes:
+        backend: Name of the backend.
+        runtime: Runtime and version.
+        kernels: ``default``, ``no-delegate`` or ``reference``.
+        golden: Output name -> answers to the golden inputs, one by one.
+        test: Those to the test samples, in batches; None where they were not asked for.
+        scaled: Those to the golden inputs after the largest layer was multiplied by 1.25.
+    """
+
+    backend: str
+    runtime: str
+    kernels: str
+    golden: dict[str, Array]
+    test: dict[str, Array] | None = None
+    scaled: Mapping[str, Array] | None = None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The tolerance of an artifact.
+
+    Attributes:
+        artifact: The artifact with it.
+        notes: What the user should know.
+        parting: The two runtimes that lie farthest apart, where the self-test would not notice
+            damage even so.
+    """
+
+    artifact: Artifact
+    notes: tuple[str, ...] = ()
+    parting: Parting | None = None
+
+
+def decide_tolerance(runner: Runner, answers: Sequence[Answers]) -> Decided:
+    """Return the tolerance that forgives what was seen, and under which damage is still noticed.
+
+    Args:
+        runner: The artifact, without tolerance, in one of its runtimes.
+        answers: Of every runtime and kernel set, the runtimes' own (``default``) with test samples.
+    """
+    unseen = elsewhere(runner.artifact)
+    shipping = [a for a in answers if a.kernels == "default"]
+    recorded = [Recorded(a.runtime, a.golden, a.scaled) for a in shipping]
+    kept = list(answers)
+    notes: list[str] = []
+    while True:
+        candidate = _with(runner, kept, unseen)
+        blind = blind_spots(candidate, recorded, unseen)
+        if not blind:
+            return Decided(candidate.artifact, tuple(notes))
+        others = [a for a in kept if a.kernels != "default"]
+        if not others:
+            break
+        # Kernels that no runtime takes by itself never refuse: the farthest leaves.
+        far = max(others, key=lambda a: max(_limit(runner, (a, one)) for one in shipping))
+        kept.remove(far)
+        notes.append(
+            f"the {far.kernels} kernels of {far.runtime} are not within the tolerance of "
+            f"{runner.artifact.id}: it would forgive {', and '.join(blind)}"
+        )
+    # One runtime alone allows what no damage stays below: two there are.
+    a, b = max(itertools.combinations(kept, 2), key=lambda pair: _limit(runner, pair))
+    runtimes, backends = (a.runtime, b.runtime), (a.backend, b.backend)
+    parting = Parting(runtimes, backends, _limit(runner, (a, b)), tuple(blind))
+    return Decided(_with(runner, answers, unseen).artifact, parting=parting)
+
+
+def _with(runner: Runner, answers: Sequence[Answers], unseen: int) -> Runner:
+    fresh = copy.copy(runner)
+    fresh.artifact = replace(runner.artifact, max_lsb=max(unseen, _limit(runner, answers)))
+    return fresh
+
+
+def _limit(runner: Runner, answers: Sequence[Answers]) -> int:
+    tested = [a.test for a in answers if a.test is not None]
+    return max(tolerance(runner, tested), tolerance(runner, [a.golden for a in answers]))
 
 
 def largest_difference(outputs: list[dict[str, Array]]) -> int:

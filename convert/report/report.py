@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeward.convert.drift.agreement import Agreement
 from edgeward.convert.drift.metrics import OutputDrift, worst_of
 from edgeward.convert.layers.report import LayerReport
-from edgeward.convert.measure.records import ParityRow, Reproduction
+from edgeward.convert.measure.records import ParityRow, Parting, Reproduction
 from edgeward.convert.repair.step import RepairStep
 from edgeward.convert.report.words import reason
 from edgeward.convert.variants import ArtifactId
@@ -47,6 +47,7 @@ class ArtifactReport:
         layers: Its tensors against the float model's, worst first; None where not compared.
         repaired: How it was made after the ordinary way missed the budget; empty otherwise.
         instead: Id of the artifact that stands for it because nothing that stays int8 helped.
+        parting: Two runtimes that differ too much for any self-test, where it is refused for that.
     """
 
     id: str
@@ -66,6 +67,7 @@ class ArtifactReport:
     layers: LayerReport | None = None
     repaired: str = ""
     instead: str = ""
+    parting: Parting | None = None
 
     @property
     def worst(self) -> list[OutputDrift]:
@@ -108,6 +110,7 @@ class ArtifactReport:
             layers=measured.layers,
             repaired=repaired,
             instead=instead,
+            parting=measured.parting,
         )
 
 
@@ -232,7 +235,13 @@ def notes_on(
         for m in measured
         for name, why in m.unusable.items()
     ]
-    return [*conversion.notes, *unusable, *(f"suspicious: {doubt}" for doubt in doubts)]
+    tolerances = [note for m in measured for note in m.notes]
+    return [
+        *conversion.notes,
+        *unusable,
+        *tolerances,
+        *(f"suspicious: {doubt}" for doubt in doubts),
+    ]
 
 
 def refused(
@@ -255,6 +264,7 @@ def refused(
     words = {a.verdict for a in failed}
     lost = [a.layers.culprit for a in failed if a.layers is not None]
     tunable = not lost or any(one is None or one.tunable for one in lost)
+    bound = "an upper bound of the drop within the budget"
     fix = (
         "look at the report; calibrate on real training samples; "
         f"{'--qat fine-tunes, ' if tunable else ''}--fallback leaves int8; raise --max-drop if you "
@@ -262,10 +272,13 @@ def refused(
         if "refused" in words
         else "give more test samples, or --allow-inconclusive to bundle it marked"
     )
+    if failed and all(a.parting for a in failed):
+        bound = "runtimes that differ by so little that the self-test still notices damage"
+        fix = "--target NAME==VERSION bundles for one of the two alone; or replace that layer"
     error = RefusedError(
         f"{', '.join(a.id for a in failed)}: {' and '.join(sorted(words))}.",
         received="\n    ".join(f"{a.id}: {a.reason}" for a in failed),
-        expected="an upper bound of the drop within the budget",
+        expected=bound,
         fix=f"{fix}. Report: {where}"
         + ("" if report.bundle else "; the previous bundle, if any, was not touched"),
     )

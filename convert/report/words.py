@@ -27,7 +27,7 @@ def reason(measured: Measured, doubts: list[str]) -> str:
         measured: The artifact.
         doubts: What looks wrong with the calibration samples; told with quantised artifacts.
     """
-    parts = []
+    parts = [] if measured.parting is None else [measured.parting.sentence]
     for drift in measured.worst:
         seen = show(drift)
         if drift.verdict == "refused":

@@ -152,26 +152,28 @@ def load(
     return TfliteBackend(artifact, data, distribution, interpreter, kernels)
 
 
-def debug_interpreter(data: bytes, module: str) -> Any:
+def debug_interpreter(data: bytes, module: str, *, delegates: bool = False) -> Any:
     """Return an interpreter that keeps every tensor, for the comparison layer by layer.
 
     Args:
         data: A TFLite file.
         module: ``ai_edge_litert`` or ``tflite_runtime``.
+        delegates: Compute with the default kernels, which devices use; then only the tensors are
+            kept that are outputs of the file.
 
     Raises:
         TargetError: It cannot load the file.
     """
     interpreter = importlib.import_module(f"{module}.interpreter")
+    resolvers = interpreter.OpResolverType
+    # A delegate swallows what lies between its first and its last op.
+    chosen = resolvers.AUTO if delegates else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
         made = interpreter.Interpreter(
             model_content=data,
             num_threads=1,
-            # A delegate swallows what lies between its first and its last op.
-            experimental_op_resolver_type=(
-                interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            ),
-            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=chosen,
+            experimental_preserve_all_tensors=not delegates,
         )
         made.allocate_tensors()
     except (ValueError, RuntimeError) as error:
