@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgeward.runtime.errors import InvalidManifestError
@@ -17,6 +18,7 @@ __all__ = [
     "VERDICTS",
     "Artifact",
     "Drift",
+    "Limit",
     "Op",
     "TensorSpec",
     "is_sha256",
@@ -39,6 +41,8 @@ ARTIFACT_VARIANTS: Mapping[str, str] = {
 }
 TENSOR_DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64")
 VERDICTS = ("pass", "inconclusive", "unverified")
+# From this format version on an artifact has limits, at most so many for each output.
+TOLERANCE_VERSION, MAX_LIMITS = 2, 8
 RESERVED = ("SHA256SUMS", "manifest.json", "golden.json")
 # The normal float32 numbers: below, a processor that flushes to zero would divide by it.
 MIN_SCALE, MAX_SCALE = 2.0**-126, 3.4e38
@@ -198,8 +202,27 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How many values of one answer may differ by more than so much; FORMAT.md, section 8.1.
+
+    Args:
+        lsb: A difference in LSB.
+        values: Number of values of an output that may differ by more, for each golden input.
+    """
+
+    lsb: int
+    values: int
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> Limit:
+        """Read the JSON object."""
+        read = Fields(value, where, ["lsb", "values"])
+        return cls(read.integer("lsb"), read.integer("values"))
+
+
+@dataclass(frozen=True)
 class Artifact:
-    """One model file of one format and variant; FORMAT.md, section 3.3."""
+    """One model file of one format and variant; FORMAT.md, sections 3.3 and 8.1."""
 
     id: str
     file: str
@@ -214,6 +237,7 @@ class Artifact:
     stateful: bool
     max_lsb: int
     drift: tuple[Drift, ...]
+    tolerance: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.id in ARTIFACT_VARIANTS, "artifact id", self.id, sorted(ARTIFACT_VARIANTS))
@@ -241,15 +265,33 @@ class Artifact:
             "'static' or 'resizable'",
         )
         require(0 <= self.max_lsb < 2**31, f"max_lsb of {self.id}", self.max_lsb, "in 0..2^31 - 1")
+        sizes = {tensor.name: math.prod(map(_size, tensor.shape[1:])) for tensor in self.outputs}
+        for name, limits in self.tolerance.items():
+            require(name in sizes, f"tolerance of {self.id}", name, sorted(sizes))
+            steps = [limit.lsb for limit in limits]
+            counts = [limit.values for limit in limits]
+            require(
+                1 <= len(limits) <= MAX_LIMITS
+                and steps == sorted(set(steps))
+                and counts == sorted(set(counts), reverse=True)
+                and 0 <= steps[0] <= steps[-1] < self.max_lsb
+                and 1 <= counts[-1] <= counts[0] < sizes[name],
+                f"tolerance of {name} in {self.id}",
+                list(zip(steps, counts, strict=True)),
+                f"1 to {MAX_LIMITS} limits: growing lsb below max_lsb, falling values below "
+                f"{sizes[name]}",
+            )
 
     @property
     def format(self) -> str:
         """The format: ``tflite``, ``onnx`` or ``c``."""
         return self.id.partition("-")[0]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object."""
+    def to_json(self, version: int = 1) -> dict[str, Any]:
+        """Return the JSON object of a bundle of this format version."""
+        limits = {n: [asdict(one) for one in found] for n, found in self.tolerance.items()}
         return {
+            **({} if version < TOLERANCE_VERSION else {"tolerance": limits}),
             "id": self.id,
             "file": self.file,
             "size": self.size,
@@ -268,12 +310,13 @@ class Artifact:
         }
 
     @classmethod
-    def from_json(cls, value: Any, where: str) -> Artifact:
-        """Read the JSON object."""
+    def from_json(cls, value: Any, where: str, version: int = 1) -> Artifact:
+        """Read the JSON object of a bundle of this format version."""
         read = Fields(
             value,
             where,
             [
+                *(() if version < TOLERANCE_VERSION else ("tolerance",)),
                 "id", "file", "size", "sha256", "variant", "tensors", "ops", "min_runtime",
                 "batch", "stateful", "max_lsb", "drift",
             ],
@@ -305,4 +348,22 @@ class Artifact:
                 Drift.from_json(item, f"{where}.drift[{i}]")
                 for i, item in enumerate(read.array("drift"))
             ),
+            tolerance={} if version < TOLERANCE_VERSION else _limits(read, where),
         )
+
+
+def _limits(read: Fields, where: str) -> dict[str, tuple[Limit, ...]]:
+    at = f"{where}.tolerance"
+    named = read.mapping("tolerance")
+    limits = Fields(named, at, named)
+    return {
+        name: tuple(
+            Limit.from_json(item, f"{at}.{name}[{i}]") for i, item in enumerate(limits.array(name))
+        )
+        for name in named
+    }
+
+
+def _size(dimension: int | None) -> int:
+    # Only the batch may be open, and it is not asked for.
+    return 1 if dimension is None else dimension

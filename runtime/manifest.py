@@ -7,11 +7,11 @@ bundle's manifest without numpy.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeward.runtime.artifact import Artifact, Drift, Op, TensorSpec, is_sha256, require
+from edgeward.runtime.artifact import Artifact, Drift, Limit, Op, TensorSpec, is_sha256, require
 from edgeward.runtime.errors import UsageError
 from edgeward.runtime.files import is_plain_name
 from edgeward.runtime.specs import InputSpec, OutputSpec, specs_from_json
@@ -30,7 +30,7 @@ from edgeward.runtime.steps import (
 from edgeward.runtime.strict_json import Fields, dumps, loads
 
 __all__ = [
-    "FORMAT_VERSION",
+    "FORMAT_VERSIONS",
     "MAX_MANIFEST_BYTES",
     "Affine",
     "Artifact",
@@ -38,6 +38,7 @@ __all__ = [
     "Grayscale",
     "InputSpec",
     "Invert",
+    "Limit",
     "Lookup",
     "Manifest",
     "Op",
@@ -50,9 +51,10 @@ __all__ = [
     "Step",
     "TensorSpec",
     "Tokenize",
+    "lowest_version",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 MAX_MANIFEST_BYTES = 1_000_000
 
@@ -82,15 +84,15 @@ class Manifest:
     inputs: Mapping[str, InputSpec]
     outputs: Mapping[str, OutputSpec]
     artifacts: tuple[Artifact, ...]
-    format_version: int = FORMAT_VERSION
+    format_version: int = FORMAT_VERSIONS[0]
 
     def __post_init__(self) -> None:
+        _check_version(self.format_version)
+        lowest = lowest_version(self.artifacts)
         require(
-            self.format_version == FORMAT_VERSION,
-            "format_version",
-            self.format_version,
-            f"{FORMAT_VERSION}: update edgeward on this device, or convert the model again",
-        )
+            self.format_version >= lowest, "format_version", self.format_version,
+            f"at least {lowest}, for the tolerance of an artifact",
+        )  # fmt: skip
         require(is_plain_name(self.name), "name of the bundle", self.name, "a plain name")
         require(self.release >= 1, "release", self.release, ">= 1")
         ids = [artifact.id for artifact in self.artifacts]
@@ -148,7 +150,7 @@ class Manifest:
             "default": self.default,
             "inputs": {name: spec.to_json() for name, spec in self.inputs.items()},
             "outputs": {name: spec.to_json() for name, spec in self.outputs.items()},
-            "artifacts": [artifact.to_json() for artifact in self.artifacts],
+            "artifacts": [artifact.to_json(self.format_version) for artifact in self.artifacts],
         }
 
     def to_bytes(self) -> bytes:
@@ -172,6 +174,8 @@ class Manifest:
                 "inputs", "outputs", "artifacts",
             ],
         )  # fmt: skip
+        version = read.integer("format_version")
+        _check_version(version)
         source = Fields(read.raw("source"), "source", ["run", "model_sha256", "data_sha256"])
         return cls(
             name=read.text("name"),
@@ -184,8 +188,20 @@ class Manifest:
             inputs=specs_from_json(InputSpec, read.mapping("inputs"), "inputs"),
             outputs=specs_from_json(OutputSpec, read.mapping("outputs"), "outputs"),
             artifacts=tuple(
-                Artifact.from_json(item, f"artifacts[{i}]")
+                Artifact.from_json(item, f"artifacts[{i}]", version)
                 for i, item in enumerate(read.array("artifacts"))
             ),
-            format_version=read.integer("format_version"),
+            format_version=version,
         )
+
+
+def lowest_version(artifacts: Iterable[Artifact]) -> int:
+    """Return the lowest format version that can say what these artifacts say."""
+    return FORMAT_VERSIONS[1] if any(one.tolerance for one in artifacts) else FORMAT_VERSIONS[0]
+
+
+def _check_version(version: int) -> None:
+    require(
+        version in FORMAT_VERSIONS, "format_version", version,
+        f"one of {FORMAT_VERSIONS}: update edgeward on this device, or convert the model again",
+    )  # fmt: skip

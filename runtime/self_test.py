@@ -52,6 +52,7 @@ class Check:
         differing: Number of output values that differ.
         values: Number of output values compared.
         flips: Number of decisions that differ although the expected margin exceeds ``max_lsb``.
+        crowded: Number of answers in which more values differ than the limits allow.
         detail: What went wrong where it could not be run.
     """
 
@@ -65,6 +66,7 @@ class Check:
     values: int
     flips: int
     detail: str = ""
+    crowded: int = 0
 
 
 def lsb_difference(actual: Array, expected: Array) -> Array:
@@ -103,6 +105,7 @@ class Comparison:
         lsb: int64 ``[V]``, largest difference of each answer in LSB.
         differing: int64 ``[V]``, values of each that differ, bit for bit.
         flips: int64 ``[V]``, decisions that differ although their margin exceeds ``max_lsb``.
+        crowded: bool ``[V]``, whether more values differ than a limit of the tolerance allows.
         values: Number of values compared.
         max_lsb: Largest difference allowed.
     """
@@ -110,13 +113,14 @@ class Comparison:
     lsb: Array
     differing: Array
     flips: Array
+    crowded: Array
     values: int
     max_lsb: int
 
     @property
     def wrong(self) -> Array:
         """bool ``[V]``, the answers that no tolerance forgives."""
-        beyond = (self.lsb > self.max_lsb) | (self.flips > 0)
+        beyond = (self.lsb > self.max_lsb) | (self.flips > 0) | self.crowded
         return np.asarray(beyond & (self.differing > 0))
 
     @property
@@ -125,7 +129,7 @@ class Comparison:
         if not self.differing.any():
             return "exact"
         # NaN where NaN is expected is exact, but no tolerance holds it.
-        within = self.lsb.max() <= self.max_lsb and not self.flips.any()
+        within = self.lsb.max() <= self.max_lsb and not (self.flips.any() or self.crowded.any())
         return "within tolerance" if within else "wrong"
 
 
@@ -147,11 +151,14 @@ def compare(
     lsb = np.zeros(vectors, np.int64)
     differing = np.zeros(vectors, np.int64)
     flips = np.zeros(vectors, np.int64)
+    crowded = np.zeros(vectors, bool)
     values = 0
     for tensor in artifact.outputs:
         actual, wanted = found[tensor.name], expected[tensor.name]
         difference = lsb_difference(actual, wanted).reshape(vectors, -1)
         lsb = np.maximum(lsb, difference.max(axis=1, initial=0))
+        for limit in artifact.tolerance.get(tensor.name, ()):
+            crowded |= np.count_nonzero(difference > limit.lsb, axis=1) > limit.values
         # Bit for bit, so that a float difference below one LSB is not called exact.
         unequal = (_bits(actual) != _bits(wanted)).reshape(vectors, -1)
         differing += np.count_nonzero(unequal, axis=1)
@@ -163,7 +170,7 @@ def compare(
             )
             clear = margin_lsb(runner, tensor.name, spec, wanted) > artifact.max_lsb
             flips += tipped & clear
-    return Comparison(lsb, differing, flips, values, artifact.max_lsb)
+    return Comparison(lsb, differing, flips, crowded, values, artifact.max_lsb)
 
 
 def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
@@ -185,6 +192,7 @@ def check_runner(runner: Runner, golden: Golden, reference: Expected) -> Check:
         differing=int(seen.differing.sum()),
         values=seen.values,
         flips=int(seen.flips.sum()),
+        crowded=int(np.count_nonzero(seen.crowded)),
     )
 
 

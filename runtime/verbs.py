@@ -233,6 +233,8 @@ def selftest(options: argparse.Namespace) -> int:
                 f"(allowed {check.max_lsb}), {check.flips} decisions; "
                 f"compared with {check.compared_with}"
             )
+            if check.crowded:
+                print(f"    in {check.crowded} answers more values differ than may")
             if check.detail:
                 print(f"    {check.detail}")
     if wrong:

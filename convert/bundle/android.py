@@ -17,7 +17,7 @@ from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.console import guarded
 from edgeward.runtime.errors import TargetError, UsageError
 from edgeward.runtime.golden import Golden
-from edgeward.runtime.manifest import Artifact, Manifest
+from edgeward.runtime.manifest import Artifact, Manifest, lowest_version
 
 __all__ = ["BUNDLES", "check_assets", "export_assets", "main"]
 
@@ -91,7 +91,12 @@ def export_assets(
             expected="an artifact such as tflite-int8",
             fix="convert with --format tflite",
         )
-    smaller = dataclasses.replace(manifest, artifacts=tuple(kept), default=_default(manifest, kept))
+    smaller = dataclasses.replace(
+        manifest,
+        artifacts=tuple(kept),
+        default=_default(manifest, kept),
+        format_version=lowest_version(kept),
+    )
     golden = opened.golden()
     ids = {artifact.id for artifact in kept}
     expected = [entry for entry in golden.expected if entry.artifact in ids]

@@ -10,7 +10,7 @@ from edgeward.convert.report.report import ConversionReport
 from edgeward.convert.source.source import Source
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.golden import Golden
-from edgeward.runtime.manifest import Manifest
+from edgeward.runtime.manifest import Manifest, lowest_version
 from edgeward.runtime.manifest import Source as ManifestSource
 from edgeward.runtime.samples import Samples
 
@@ -41,7 +41,8 @@ def runtime_files(
         golden: The golden inputs.
         created_with: Package -> version.
     """
-    ids = [m.artifact.id for m in passed]
+    artifacts = tuple(m.artifact for m in passed)
+    ids = [artifact.id for artifact in artifacts]
     manifest = Manifest(
         name=source.name,
         release=release,
@@ -50,7 +51,8 @@ def runtime_files(
         default=next((i for i in _PREFERRED if i in ids), ids[0]),
         inputs=source.inputs,
         outputs=source.outputs,
-        artifacts=tuple(m.artifact for m in passed),
+        artifacts=artifacts,
+        format_version=lowest_version(artifacts),
     )
     vectors = [
         {name: column[i] for name, column in golden.inputs.items()} for i in range(len(golden))

@@ -8,14 +8,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edgeward.convert.measure.power import Recorded, blind_spots
 from edgeward.convert.measure.records import Parting
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.artifact import Artifact, Limit
 from edgeward.runtime.predictor import Runner
 from edgeward.runtime.self_test import FLOAT_LSB, decisions, lsb_difference, margin_lsb
 
-__all__ = ["Answers", "Decided", "decide_tolerance", "elsewhere", "largest_difference", "tolerance"]
+# Shares of an answer's values for which the bundle says by how much they may differ.
+_SHARES = (0.001, 0.01, 0.1, 0.5)
+
+__all__ = [
+    "Answers",
+    "Decided",
+    "count_limits",
+    "decide_tolerance",
+    "elsewhere",
+    "largest_difference",
+    "tolerance",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +83,11 @@ def decide_tolerance(runner: Runner, answers: Sequence[Answers]) -> Decided:
     while True:
         candidate = _with(runner, kept, unseen)
         blind = blind_spots(candidate, recorded, unseen)
+        if blind:
+            # The largest difference alone cannot tell; how many values differ may.
+            limits = count_limits(candidate.artifact, kept, unseen)
+            candidate.artifact = replace(candidate.artifact, tolerance=limits)
+            blind = blind_spots(candidate, recorded, unseen)
         if not blind:
             return Decided(candidate.artifact, tuple(notes))
         others = [a for a in kept if a.kernels != "default"]
@@ -93,6 +111,53 @@ def _with(runner: Runner, answers: Sequence[Answers], unseen: int) -> Runner:
     fresh = copy.copy(runner)
     fresh.artifact = replace(runner.artifact, max_lsb=max(unseen, _limit(runner, answers)))
     return fresh
+
+
+def count_limits(
+    artifact: Artifact, answers: Sequence[Answers], unseen: int
+) -> dict[str, tuple[Limit, ...]]:
+    """Return how many values of an answer may differ by how much, by what was seen.
+
+    Args:
+        artifact: The artifact with its ``max_lsb``.
+        answers: What its tolerance forgives.
+        unseen: LSB that every tolerance allows.
+
+    Returns:
+        Output name -> limits as FORMAT.md, section 8.1, has them; outputs without are left out.
+    """
+    found: dict[str, tuple[Limit, ...]] = {}
+    for tensor in artifact.outputs:
+        golden = [a.golden[tensor.name] for a in answers]
+        tested = [a.test[tensor.name] for a in answers if a.test is not None]
+        envelope = np.maximum(_envelope(golden), _envelope(tested))
+        size = len(envelope)
+        counts = {math.ceil(size * share) for share in _SHARES}
+        limits: list[Limit] = []
+        for values in sorted((n for n in counts if n < size), reverse=True):
+            lsb = max(unseen, int(envelope[values]))
+            if limits and limits[-1].lsb == lsb:
+                limits.pop()  # fewer values by no more: the stricter one says both
+            if lsb < artifact.max_lsb:
+                limits.append(Limit(lsb, values))
+        if limits:
+            found[tensor.name] = tuple(limits)
+    return found
+
+
+def _envelope(outputs: Sequence[Array]) -> Array:
+    """Return the largest, second largest, ... difference in any answer of any two: int64 ``[N]``.
+
+    Args:
+        outputs: The same output of several kernel sets, ``[V, ...]``, at least one answer each.
+    """
+    first = outputs[0]
+    envelope = np.zeros(first[0].size, np.int64)
+    for reference, other in itertools.permutations(outputs, 2):
+        apart = lsb_difference(other, reference).reshape(len(first), -1)
+        for answer in apart:  # one by one: sorting a whole split would need its memory again
+            np.maximum(envelope, np.sort(answer)[::-1], out=envelope)
+    return envelope
 
 
 def _limit(runner: Runner, answers: Sequence[Answers]) -> int:

@@ -186,7 +186,7 @@ def answering(sample: Sample) -> dict[str, Any]:
     return {"op": "answer", "sample": {name: raw_json(raw) for name, raw in sample.items()}}
 
 
-FIELDS = ("verdict", "compared_with", "lsb", "max_lsb", "differing", "values", "flips")
+FIELDS = ("verdict", "compared_with", "lsb", "max_lsb", "differing", "values", "flips", "crowded")
 
 
 def same_checks(answer: Mapping[str, Any], checks: Mapping[str, Check]) -> bool:

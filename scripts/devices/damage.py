@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from edgeward.convert.artifact.tflite import FILE_IDENTIFIER, parse
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.artifact import Artifact
+from edgeward.runtime.artifact import Artifact, Limit
 from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.files import sha256_bytes
 from edgeward.runtime.golden import Golden
@@ -130,7 +130,7 @@ def _change_golden(intact: Bundle, folder: Path) -> None:
         replace(
             one,
             outputs={
-                name: _changed(values, intact.manifest.artifact(one.artifact).max_lsb)
+                name: _changed(values, intact.manifest.artifact(one.artifact), name)
                 for name, values in one.outputs.items()
             },
         )
@@ -181,15 +181,18 @@ def _moved(items: Any) -> Any:
     return np.roll(items, len(items) // 2 + 1, axis=0)
 
 
-def _changed(values: Array, max_lsb: int) -> Array:
-    """Change one value by the least that no device may accept, however it rounds."""
+def _changed(values: Array, artifact: Artifact, name: str) -> Array:
+    """Change as few values by as little as no device may accept, however it rounds."""
     other = values.copy()
-    flat = other.reshape(-1)
-    steps = 2 * max_lsb + 1
+    # One value where only the largest difference is bounded; else one more than may differ.
+    limit = artifact.tolerance.get(name, (Limit(artifact.max_lsb, 0),))[-1]
+    first = other.reshape(-1)[: limit.values + 1]
+    steps = 2 * limit.lsb + 1
     if other.dtype.kind == "f":
-        flat[0] += np.float32(steps * FLOAT_LSB * max(1.0, float(np.abs(values).max())) * 1.01)
+        first += np.float32(steps * FLOAT_LSB * max(1.0, float(np.abs(values).max())) * 1.01)
     else:
-        limits = np.iinfo(other.dtype)
-        moved = int(flat[0]) + (steps if int(flat[0]) + steps <= limits.max else -steps)
-        flat[0] = np.clip(moved, limits.min, limits.max)
+        ends = np.iinfo(other.dtype)
+        wide = first.astype(np.int64)
+        moved = np.where(wide + steps <= ends.max, wide + steps, wide - steps)
+        first[:] = np.clip(moved, ends.min, ends.max)
     return other

@@ -137,6 +137,8 @@ def _problems(device: Device, artifact: Artifact, check: Check, largest: float) 
 def _distance(where: str, check: Check) -> str:
     if check.flips:
         return f"{where}: {check.lsb} LSB, {check.flips} decisions"
+    if check.crowded:
+        return f"{where}: too many values differ in {check.crowded} answers"
     return f"{where}: {check.lsb} LSB where {check.max_lsb} are allowed"
 
 

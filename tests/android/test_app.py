@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from support import SUBSET
 from edgeward.convert.bundle.android import export_assets
 from edgeward.convert.bundle.write import write_bundle
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.artifact import Artifact, Drift, TensorSpec
+from edgeward.runtime.artifact import Artifact, Drift, Limit, TensorSpec
 from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.errors import EdgewardError
 from edgeward.runtime.files import sha256_bytes
@@ -99,6 +100,44 @@ def test_verdicts_are_pythons_whatever_the_interpreter_gives(
     verdicts = {check.verdict for checks in wanted for check in checks.values()}
     assert verdicts == {"exact", "within tolerance", "wrong"}
     assert all(check.verdict == "wrong" for check in wanted[list(CHANGES).index("swap")].values())
+
+
+def noise(count: int) -> Change:
+    """Move so many values by one step, and none further."""
+
+    def change(outputs: Outputs) -> Outputs:
+        for value in outputs.values():
+            flat = value.reshape(-1)[:count]
+            flat += np.where(flat < 100, 1, -1).astype(value.dtype)
+        return outputs
+
+    return change
+
+
+def test_in_version_2_the_app_counts_as_python_does(
+    java: Java, opened: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(opened.path, tmp_path / "bundle")
+    limited = {"digit": (Limit(0, 4), Limit(6, 1))}
+    artifacts = [
+        replace(one, max_lsb=10, tolerance=limited if one.variant == "int8" else {})
+        for one in opened.manifest.artifacts
+    ]
+    manifest = replace(opened.manifest, artifacts=tuple(artifacts), format_version=2)
+    (tmp_path / "bundle" / "manifest.json").write_bytes(manifest.to_bytes())
+    seal(tmp_path / "bundle")
+    second = Bundle.open(tmp_path / "bundle")
+    found = {}
+    for name, change in {**CHANGES, **{f"noise {n}": noise(n) for n in (1, 4, 5, 10)}}.items():
+        record = tmp_path / f"{name}.json"
+        wanted = play(second, record, change).checks
+        (answer,) = java.answers([opening(second, record)])
+        assert same_checks(answer, wanted), name
+        found[name] = wanted["tflite-int8"]
+    assert found["noise 4"].verdict == found["shift 9"].verdict == "within tolerance"
+    assert found["noise 5"].verdict == "wrong"
+    assert found["noise 5"].crowded == len(second.golden().inputs)
+    assert found["noise 5"].lsb == 1
 
 
 def test_three_hundred_digits_get_pythons_answers(

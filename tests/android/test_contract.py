@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from java_cases import compile_wrong
 from support import REPOSITORY
@@ -16,7 +17,7 @@ from edgeward.runtime.errors import EdgewardError
 from edgeward.runtime.files import parse_sums
 from edgeward.runtime.manifest import Manifest
 from edgeward.runtime.strict_json import loads
-from scripts.android.jvm import Java, text_json
+from scripts.android.jvm import Java, array_json, text_json
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 
@@ -135,8 +136,8 @@ def add(holder: Any, key: Any) -> None:
         holder[f"{key}-x"] = holder[key]
 
 
-def manifests() -> list[bytes]:
-    tree = json.loads((GOLDEN / "manifest-v1.json").read_bytes())
+def manifests(version: int = 1) -> list[bytes]:
+    tree = json.loads((GOLDEN / f"manifest-v{version}.json").read_bytes())
     spots = [path for path in places(tree) if path]
     rng = random.Random(1)
     trees = [tree]
@@ -153,8 +154,28 @@ def manifests() -> list[bytes]:
     return [json.dumps(one).encode() for one in trees]
 
 
-def disagreements(java: Java) -> tuple[list[bytes], int]:
-    texts = manifests()
+def limits() -> list[bytes]:
+    """A manifest of version 2 with every kind of limits, right and wrong."""
+    tree = json.loads((GOLDEN / "manifest-v2.json").read_bytes())
+    numbers = (-1, 0, 1, 2, 3, 2**31, 2**52, 1.0, None, "1")
+    found: list[Any] = [None, [], {}, {"kind": []}, {"price": []}, {"other": []}]
+    found += [
+        {"kind": [{"lsb": lsb, "values": values}, *more]}
+        for lsb in numbers
+        for values in numbers
+        for more in ([], [{"lsb": 1, "values": 1}])
+    ]
+    found += [{"kind": [{"lsb": i, "values": 20 - i} for i in range(count)]} for count in (8, 9)]
+    trees = [spoil(tree, ("artifacts", 0, "max_lsb"), put(most)) for most in (2, 100)]
+    return [
+        json.dumps(spoil(one, ("artifacts", 0, "tolerance"), put(value))).encode()
+        for one in trees
+        for value in found
+    ]
+
+
+def disagreements(java: Java, texts: list[bytes] | None = None) -> tuple[list[bytes], int]:
+    texts = manifests() if texts is None else texts
     answers = java.answers({"op": "manifest", "bytes": text_json(text)} for text in texts)
     refused = [refuses(lambda text=text: Manifest.from_bytes(text)) for text in texts]
     wrong = [
@@ -168,6 +189,33 @@ def test_every_field_of_a_manifest_is_judged_as_python_judges_it(java: Java) -> 
     wrong, accepted = disagreements(java)
     assert wrong == []
     assert accepted > 50  # of some thousand: the two do not just refuse everything
+
+
+def test_version_2_is_judged_as_python_judges_it(java: Java) -> None:
+    wrong, accepted = disagreements(java, manifests(version=2))
+    assert wrong == []
+    assert accepted > 50
+    wrong, accepted = disagreements(java, limits())
+    assert wrong == []
+    assert accepted > 5
+
+
+def limit_cases() -> tuple[list[dict[str, Any]], list[bool]]:
+    read = json.loads((GOLDEN / "limits-v2.json").read_bytes())
+    cases = [
+        {"op": "crowded", "limits": one["limits"]}
+        | {key: array_json(np.array(one[key], one["dtype"])) for key in ("expected", "actual")}
+        for one in read
+    ]
+    return cases, [one["crowded"] for one in read]
+
+
+def test_how_many_values_may_differ_is_counted_as_in_python(java: Java, tmp_path: Any) -> None:
+    cases, wanted = limit_cases()
+    assert [answer["crowded"] for answer in java.answers(cases)] == wanted
+    for old, new in (("> limit[0]", ">= limit[0]"), ("count > limit[1]", "count >= limit[1]")):
+        wrong = compile_wrong(java, tmp_path, "SelfTest", old, new)
+        assert [answer["crowded"] for answer in wrong.answers(cases)] != wanted
 
 
 @pytest.mark.parametrize(

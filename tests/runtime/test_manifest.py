@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeward.runtime.artifact import Op
+from edgeward.runtime.artifact import Limit, Op
 from edgeward.runtime.errors import (
     EdgewardError,
     InvalidInputError,
@@ -24,13 +24,36 @@ from edgeward.runtime.errors import (
 )
 from edgeward.runtime.files import is_plain_name, parse_sums, render_sums
 from edgeward.runtime.golden import Golden
-from edgeward.runtime.manifest import Affine, Manifest, ResizeBilinear, Softmax
+from edgeward.runtime.manifest import Affine, Manifest, ResizeBilinear, Softmax, lowest_version
 from edgeward.runtime.strict_json import Fields, dumps, loads
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TEXT = (GOLDEN / "manifest-v1.json").read_bytes()
 TREE = json.loads(TEXT)
 MANIFEST = Manifest.from_bytes(TEXT)
+TEXT_2 = (GOLDEN / "manifest-v2.json").read_bytes()
+LIMITS = {"kind": (Limit(0, 2), Limit(1, 1))}
+
+# Of an output of three values, max_lsb 2.
+WRONG_LIMITS: list[Any] = [
+    None,
+    [],
+    {"kind": []},
+    {"kind": None},
+    {"price": [{"lsb": 0, "values": 1}]},
+    {"other": [{"lsb": 0, "values": 1}]},
+    {"kind": {"lsb": 0, "values": 1}},
+    *(
+        {"kind": [{"lsb": lsb, "values": values} for lsb, values in limits]}
+        for limits in (
+            *([(2, 1)], [(3, 1)], [(-1, 1)], [(0, 0)], [(0, 3)], [(0, -1)], [(0, 2**52)]),
+            *([(0, 1), (1, 1)], [(0, 1), (0, 2)], [(1, 2), (0, 1)], [(0, 1), (1, 2)]),
+            *([(0.0, 1)], [(0, 1.0)], [(True, 1)], [("0", 1)], [(None, 1)]),
+        )
+    ),
+    {"kind": [{"lsb": 0}]},
+    {"kind": [{"lsb": 0, "values": 1, "more": 1}]},
+]
 
 Place = tuple[str | int, ...]
 
@@ -116,6 +139,47 @@ def test_the_manifest_of_a_real_bundle_is_reproduced_byte_for_byte(bundle: Path)
 def test_an_artifact_that_is_not_there_is_a_usage_error_that_names_those_that_are() -> None:
     with pytest.raises(UsageError, match="tflite-int8"):
         MANIFEST.artifact("tflite-fp16")
+
+
+# ---- version 2
+
+
+def with_limits(limits: Any, version: int = 2) -> Manifest:
+    first, *rest = MANIFEST.artifacts
+    artifacts = (dataclasses.replace(first, tolerance=limits), *rest)
+    return dataclasses.replace(MANIFEST, artifacts=artifacts, format_version=version)
+
+
+def test_the_golden_manifest_of_version_2_is_reproduced_byte_for_byte() -> None:
+    assert with_limits(LIMITS).to_bytes() == TEXT_2
+    assert Manifest.from_bytes(TEXT_2) == with_limits(LIMITS)
+    # It is version 1 with one key more for each artifact.
+    tree = json.loads(TEXT_2)
+    assert [artifact.pop("tolerance") for artifact in tree["artifacts"]] == [
+        {"kind": [{"lsb": 0, "values": 2}, {"lsb": 1, "values": 1}]},
+        {},
+    ]
+    assert {**tree, "format_version": 1} == TREE
+
+
+def test_what_needs_version_2_is_not_written_as_version_1() -> None:
+    assert [lowest_version(m.artifacts) for m in (MANIFEST, with_limits(LIMITS))] == [1, 2]
+    with pytest.raises(InvalidManifestError, match="format_version"):
+        with_limits(LIMITS, version=1)
+    tree = json.loads(TEXT_2)
+    for version in (0, 1, 3):
+        with pytest.raises(InvalidManifestError):
+            Manifest.from_bytes(dumps({**tree, "format_version": version}))
+    with pytest.raises(InvalidManifestError, match="tolerance"):
+        Manifest.from_bytes(dumps({**TREE, "format_version": 2}))
+
+
+@pytest.mark.parametrize("limits", WRONG_LIMITS, ids=repr)
+def test_limits_that_make_no_sense_are_refused(limits: Any) -> None:
+    tree = json.loads(TEXT_2)
+    tree["artifacts"][0]["tolerance"] = limits
+    with pytest.raises(InvalidManifestError):
+        Manifest.from_bytes(dumps(tree))
 
 
 # ---- every field, wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import REPOSITORY
 
 from edgeward import runtime
-from edgeward.runtime.artifact import TensorSpec
+from edgeward.runtime.artifact import Limit, TensorSpec
 from edgeward.runtime.benchmark import benchmark
 from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.errors import InvalidBundleError, MissingExtraError, TargetError, UsageError
@@ -391,6 +393,44 @@ def test_an_expected_infinity_does_not_swallow_the_other_differences(
 def test_minus_zero_is_not_bit_for_bit_zero(vector_model: Callable[..., SimpleNamespace]) -> None:
     found = check(vector_model, [[0.0, 1.0, 0.5]], [[-0.0, 1.0, 0.5]], dtype="float32", max_lsb=0)
     assert (found.verdict, found.lsb, found.differing) == ("within tolerance", 0, 1)
+
+
+LIMIT_CASES = json.loads((REPOSITORY / "tests" / "golden" / "limits-v2.json").read_bytes())
+
+
+def limited(
+    vector_model: Callable[..., SimpleNamespace], case: dict[str, Any], max_lsb: int
+) -> Check:
+    """Check one answer among right ones, with limits on how many values may differ."""
+    wanted = np.array([case["expected"]] * 3, case["dtype"])
+    given = wanted.copy()
+    given[1] = case["actual"]
+    model = vector_model(lambda x: given[int(x[0, 0])][None], case["dtype"], max_lsb=max_lsb)
+    model.runner.artifact = SimpleNamespace(
+        **{**vars(model.artifact), "tolerance": {"y": [Limit(**one) for one in case["limits"]]}}
+    )
+    model.runner.outputs = {"y": OutputSpec("regression")}
+    inputs = [{"x": np.float32([i, 0, 0])} for i in range(3)]
+    golden = Golden(inputs, [Expected("tflite-fp32", "fake", "1.0", {"y": wanted})])
+    return check_runner(model.runner, golden, golden.expected[0])
+
+
+@pytest.mark.parametrize("case", LIMIT_CASES, ids=str)
+def test_more_values_that_differ_than_the_limits_allow_are_wrong(
+    vector_model: Callable[..., SimpleNamespace], case: dict[str, Any]
+) -> None:
+    found = limited(vector_model, case, 300)
+    assert found.crowded == case["crowded"]
+    assert found.verdict == ("wrong" if case["crowded"] else "within tolerance")
+    # As FORMAT.md puts it: the differences sorted, the one at place ``values`` is at most ``lsb``.
+    differences = lsb_difference(
+        np.array(case["actual"], case["dtype"]), np.array(case["expected"], case["dtype"])
+    )
+    ordered = sorted(differences.tolist(), reverse=True)
+    kept = all(ordered[one["values"]] <= one["lsb"] for one in case["limits"])
+    assert kept is not case["crowded"]
+    # Limits forgive nothing that max_lsb does not.
+    assert limited(vector_model, case, 0).verdict == "wrong"
 
 
 def test_outputs_of_another_shape_or_dtype_are_no_match() -> None:

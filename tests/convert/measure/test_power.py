@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,15 @@ from edgeward.convert.layers.parting import parting_layer
 from edgeward.convert.measure import measure as module
 from edgeward.convert.measure.power import Recorded, blind_spots
 from edgeward.convert.measure.scaled import scale_largest_layer
-from edgeward.convert.measure.tolerance import Answers, decide_tolerance, elsewhere
+from edgeward.convert.measure.tolerance import Answers, count_limits, decide_tolerance, elsewhere
+from edgeward.runtime.artifact import Artifact, Limit, TensorSpec
 from edgeward.runtime.backends import open_backend
 from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.errors import RefusedError
 from edgeward.runtime.predictor import Predictor, Runner
 from edgeward.runtime.preprocessing import preprocess_batch
 from edgeward.runtime.samples import load_samples
+from edgeward.runtime.self_test import compare
 from edgeward.runtime.specs import OutputSpec
 
 CONSTANT = "the same answer to every input"
@@ -36,11 +37,11 @@ BUNDLED = ("tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8")
 
 def fake(values: int, max_lsb: int, task: str = "regression") -> Runner:
     """A runner of an int8 artifact with one output of so many values."""
-    tensor = SimpleNamespace(
-        name="y", shape=(1, values), dtype="int8", scale=0.5, zero_point=0, variant="int8"
-    )
-    artifact: Any = SimpleNamespace(
-        id="tflite-int8", inputs=(), outputs=(tensor,), max_lsb=max_lsb, variant="int8"
+    inputs = (TensorSpec("x", "x:0", (1, 1), "float32"),)
+    outputs = (TensorSpec("y", "y:0", (1, values), "int8", 0.5, 0),)
+    artifact = Artifact(
+        *("tflite-int8", "f.tflite", 1, "0" * 64, "int8", inputs, outputs, (), {}, "static"),
+        *(False, max_lsb, ()),
     )
     backend: Any = None
     return Runner(artifact, backend, {}, {"y": OutputSpec(task)}, {})
@@ -212,6 +213,72 @@ def test_reference_kernels_that_void_the_self_test_leave_the_tolerance(bundle: P
     near = replace(odd, golden={"digit": np.clip(golden["digit"], -125, 127)})
     decided = decide_tolerance(runner, [shipping, near])
     assert (decided.artifact.max_lsb, decided.notes) == (3, ())
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(-128, 128, (count, 784)).astype(np.int8)
+
+
+def other_runtime(golden: np.ndarray, moved: int) -> list[Answers]:
+    """Answers of two runtimes: so many values of each image lie at the other end of the range."""
+    other = golden.copy()
+    other[:, :moved] = np.where(golden[:, :moved] < 0, 127, -128)
+    pairs = (("litert", "ai-edge-litert 9", golden), ("tflite", "tflite-runtime 9", other))
+    return [
+        Answers(backend, runtime, "default", {"y": array}, {"y": array}, {"y": array // 2})
+        for backend, runtime, array in pairs
+    ]
+
+
+def test_a_few_values_that_differ_by_everything_are_counted() -> None:
+    """One limit on the largest difference would hold everything: version 2 says how many."""
+    golden = images(20)
+    decided = decide_tolerance(fake(784, 0), other_runtime(golden, 5))
+    assert decided.parting is None
+    assert decided.notes == ()
+    assert decided.artifact.max_lsb >= 250
+    limits = decided.artifact.tolerance["y"]
+    assert limits[0] == Limit(1, 8)  # 1 % of 784 values, and only 5 of them moved
+    # Both runtimes keep what was decided, from either side.
+    runner = fake(784, 0)
+    runner.artifact = decided.artifact
+    first, second = (one.golden for one in other_runtime(golden, 5))
+    assert {compare(runner, first, second).verdict, compare(runner, second, first).verdict} == {
+        "within tolerance"
+    }
+    # The twin: where a tenth of the values moved and more, no count tells either.
+    parted = decide_tolerance(fake(784, 0), other_runtime(golden, 784)).parting
+    assert parted is not None
+    assert CONSTANT in parted.blind
+
+
+def test_what_max_lsb_can_tell_alone_has_no_limits() -> None:
+    golden = images(20)
+    near = golden.copy()
+    near[3, 100] = near[3, 100] // 2
+    answers = other_runtime(golden, 0)
+    answers[1] = replace(answers[1], golden={"y": near})
+    decided = decide_tolerance(fake(784, 0), answers)
+    assert (decided.artifact.tolerance, decided.notes, decided.parting) == ({}, (), None)
+
+
+def test_limits_are_the_largest_counts_that_were_seen() -> None:
+    artifact = fake(10, 100).artifact
+    zeros = np.zeros((4, 10), np.int8)
+    other = zeros.copy()
+    other[1, :3] = (100, 7, 2)
+    other[2, :6] = 3
+    answers = [
+        Answers("litert", "a", "default", {"y": zeros}, {"y": zeros}),
+        Answers("litert", "a", "reference", {"y": other}),
+    ]
+    assert count_limits(artifact, answers, 1) == {"y": (Limit(3, 5), Limit(7, 1))}
+    # Nothing is said that other processors may differ by, nor what max_lsb says already.
+    assert count_limits(artifact, answers, 5) == {"y": (Limit(5, 5), Limit(7, 1))}
+    assert count_limits(replace(artifact, max_lsb=7), answers, 1) == {"y": (Limit(3, 5),)}
+    assert count_limits(artifact, answers[:1], 1) == {"y": (Limit(1, 1),)}
+    single = [replace(one, golden={"y": one.golden["y"][:, :1]}, test=None) for one in answers]
+    assert count_limits(fake(1, 100).artifact, single, 1) == {}
 
 
 # ---- a whole conversion

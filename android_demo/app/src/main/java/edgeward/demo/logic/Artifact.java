@@ -2,16 +2,18 @@ package edgeward.demo.logic;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** One model file of one format and variant (FORMAT.md, section 3.3). */
+/** One model file of one format and variant (FORMAT.md, sections 3.3 and 8.1). */
 public final class Artifact {
     private static final List<String> IDS =
             Arrays.asList(
                     "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-int8",
                     "tflite-int8-floatio", "tflite-int8-mixed", "tflite-int16x8", "onnx-fp32",
                     "onnx-fp16", "onnx-int8", "onnx-dynamic", "c-int8");
+    private static final int MAX_LIMITS = 8;
     private static final List<String> RESERVED =
             Arrays.asList(Sums.NAME, "manifest.json", "golden.json");
 
@@ -25,17 +27,25 @@ public final class Artifact {
     public final boolean stateful;
     public final int maxLsb;
 
+    /** Output -> limits {lsb, values}: so many values may differ by more; none in version 1. */
+    final Map<String, int[][]> tolerance = new LinkedHashMap<String, int[][]>();
+
     /** Outputs of the drift entries, and whether one of them was measured. */
     final List<String> measured = new ArrayList<String>();
 
     final List<String> measuredTasks = new ArrayList<String>();
     private boolean verified;
 
-    Artifact(Object json, String where) {
-        Fields read =
-                new Fields(
-                        json, where, "id", "file", "size", "sha256", "variant", "tensors", "ops",
-                        "min_runtime", "batch", "stateful", "max_lsb", "drift");
+    Artifact(Object json, String where, long version) {
+        List<String> keys =
+                new ArrayList<String>(
+                        Arrays.asList(
+                                "id", "file", "size", "sha256", "variant", "tensors", "ops",
+                                "min_runtime", "batch", "stateful", "max_lsb", "drift"));
+        if (version >= 2) {
+            keys.add("tolerance");
+        }
+        Fields read = new Fields(json, where, keys);
         id = read.text("id");
         Names.require(IDS.contains(id), where + ".id", id, IDS);
         String variant = id.substring(id.indexOf('-') + 1).replace("-floatio", "");
@@ -64,6 +74,38 @@ public final class Artifact {
         maxLsb = read.integer("max_lsb", 0, Integer.MAX_VALUE);
         for (Object item : read.array("drift")) {
             drift(item, where + ".drift");
+        }
+        if (version >= 2) {
+            limits(read.mapping("tolerance"), where + ".tolerance");
+        }
+    }
+
+    private void limits(Map<String, Object> json, String where) {
+        Fields read = new Fields(json, where, json.keySet());
+        for (String name : json.keySet()) {
+            String at = where + "." + name;
+            TensorSpec tensor = null;
+            for (TensorSpec one : outputs) {
+                tensor = one.name.equals(name) ? one : tensor;
+            }
+            Names.require(tensor != null, at, name, "the name of an output");
+            List<Object> items = read.array(name);
+            Names.require(
+                    !items.isEmpty() && items.size() <= MAX_LIMITS, at, items.size(), "1 to " + MAX_LIMITS + " limits");
+            int[][] found = new int[items.size()][];
+            long below = -1;
+            long above = tensor.size();
+            for (int i = 0; i < found.length; i++) {
+                Fields limit = new Fields(items.get(i), at + "[" + i + "]", "lsb", "values");
+                long lsb = limit.integer("lsb");
+                long values = limit.integer("values");
+                Names.require(
+                        lsb > below && lsb < maxLsb && values >= 1 && values < above, at, limit.raw("lsb") + ", " + limit.raw("values"), "growing lsb below max_lsb, falling values below the output's size");
+                found[i] = new int[] {(int) lsb, (int) Math.min(values, Integer.MAX_VALUE)};
+                below = lsb;
+                above = values;
+            }
+            tolerance.put(name, found);
         }
     }
 

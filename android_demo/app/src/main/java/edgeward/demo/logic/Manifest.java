@@ -26,8 +26,9 @@ public final class Manifest {
                         StrictJson.parse(data, "manifest.json", MAX_BYTES), "manifest.json",
                         "format_version", "name", "release", "created_with", "source", "default",
                         "inputs", "outputs", "artifacts");
+        long version = read.integer("format_version");
         Names.require(
-                read.integer("format_version") == 1, "format_version", read.raw("format_version"), "1: update this app");
+                version == 1 || version == 2, "format_version", version, "1 or 2: update this app");
         name = read.text("name");
         Names.require(Names.isFile(name), "name of the bundle", name, "a plain name");
         release = read.integer("release");
@@ -46,7 +47,7 @@ public final class Manifest {
         }
         HashSet<String> files = new HashSet<String>();
         for (Object item : read.array("artifacts")) {
-            Artifact artifact = new Artifact(item, "artifacts[" + artifacts.size() + "]");
+            Artifact artifact = new Artifact(item, "artifacts[" + artifacts.size() + "]", version);
             boolean fresh = artifacts.put(artifact.id, artifact) == null && files.add(artifact.file);
             Names.require(fresh, "list of artifacts", artifact.id, "no id and no file twice");
             check(artifact);

@@ -31,12 +31,15 @@ public final class SelfTest {
         public final int values;
         public final int flips;
 
+        /** Number of answers in which more values differ than the limits allow. */
+        public final int crowded;
+
         /** What went wrong where it could not be run. */
         public final String detail;
 
         Check(
                 Artifact artifact, String comparedWith, String verdict, long lsb, int differing,
-                int values, int flips, String detail) {
+                int values, int flips, int crowded, String detail) {
             this.artifact = artifact.id;
             this.maxLsb = artifact.maxLsb;
             this.comparedWith = comparedWith;
@@ -45,6 +48,7 @@ public final class SelfTest {
             this.differing = differing;
             this.values = values;
             this.flips = flips;
+            this.crowded = crowded;
             this.detail = detail;
         }
 
@@ -54,14 +58,16 @@ public final class SelfTest {
                     lsb < 0
                             ? detail
                             : "largest difference " + lsb + " LSB of " + maxLsb + " allowed, " + flips
-                                    + " flips, against " + comparedWith;
+                                    + " flips, "
+                                    + (crowded > 0 ? "too many values differ, " : "")
+                                    + "against " + comparedWith;
             return artifact + ": " + verdict + " (" + measured + ")";
         }
     }
 
     /** Makes the verdict of an artifact that could not be run. */
     static Check failed(Artifact artifact, String detail) {
-        return new Check(artifact, "-", "wrong", -1, 0, 0, 0, detail);
+        return new Check(artifact, "-", "wrong", -1, 0, 0, 0, 0, detail);
     }
 
     /** Runs the golden inputs one by one and compares with the expected outputs. */
@@ -80,6 +86,7 @@ public final class SelfTest {
         int differing = 0;
         int values = 0;
         int flips = 0;
+        boolean[] crowded = new boolean[found.size()];
         for (TensorSpec tensor : artifact.outputs) {
             Tensor expected = reference.outputs.get(tensor.name);
             double unit = unit(expected);
@@ -90,13 +97,35 @@ public final class SelfTest {
                 differing += differingValues(actual, wanted);
                 values += wanted.count;
                 flips += flips(runner, tensor, actual, wanted, unit);
+                crowded[i] |= crowded(artifact.tolerance.get(tensor.name), actual, wanted, unit);
             }
         }
-        boolean close = worst <= artifact.maxLsb && flips == 0;
+        int crowds = 0;
+        for (boolean one : crowded) {
+            crowds += one ? 1 : 0;
+        }
+        boolean close = worst <= artifact.maxLsb && flips == 0 && crowds == 0;
         String verdict = differing == 0 ? "exact" : close ? "within tolerance" : "wrong";
         return new Check(
                 artifact, reference.runtime + " " + reference.version, verdict, worst, differing,
-                values, flips, "");
+                values, flips, crowds, "");
+    }
+
+    /** Tells whether more values of an answer differ by more than one of the limits allows. */
+    static boolean crowded(int[][] limits, Tensor actual, Tensor wanted, double unit) {
+        if (limits == null) {
+            return false;
+        }
+        for (int[] limit : limits) {
+            int count = 0;
+            for (int i = 0; i < wanted.count; i++) {
+                count += steps(actual, wanted, i, unit) > limit[0] ? 1 : 0;
+            }
+            if (count > limit[1]) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static int flips(
@@ -132,16 +161,18 @@ public final class SelfTest {
         }
         long worst = 0;
         for (int i = 0; i < expected.count; i++) {
-            long steps;
-            if (expected.dtype.isFloat()) {
-                double away = Math.abs((double) actual.real(i) - expected.real(i)) / unit;
-                steps = (long) Math.ceil(away < HUGE ? away : HUGE); // NaN is not < anything
-            } else {
-                steps = Math.abs(actual.integer(i) - expected.integer(i));
-            }
-            worst = Math.max(worst, steps);
+            worst = Math.max(worst, steps(actual, expected, i, unit));
         }
         return worst;
+    }
+
+    /** Returns the difference of one value in whole LSB, rounded up. */
+    private static long steps(Tensor actual, Tensor expected, int i, double unit) {
+        if (!expected.dtype.isFloat()) {
+            return Math.abs(actual.integer(i) - expected.integer(i));
+        }
+        double away = Math.abs((double) actual.real(i) - expected.real(i)) / unit;
+        return (long) Math.ceil(away < HUGE ? away : HUGE); // NaN is not < anything
     }
 
     /** Counts values that differ bit for bit, so that less than one LSB is not called exact. */

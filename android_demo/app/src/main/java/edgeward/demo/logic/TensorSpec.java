@@ -53,6 +53,15 @@ public final class TensorSpec {
         }
     }
 
+    /** Returns the number of values of one sample; what does not fit a long is its largest. */
+    long size() {
+        long size = 1;
+        for (int i = 1; i < shape.length; i++) {
+            size = size > Long.MAX_VALUE / shape[i] ? Long.MAX_VALUE : size * shape[i];
+        }
+        return size;
+    }
+
     /** Returns the shape of one sample, without the batch dimension. */
     int[] sampleShape() {
         return Arrays.copyOfRange(shape, 1, shape.length);

@@ -71,6 +71,16 @@ public final class Cases {
             answer.put("value", value);
         } else if (verb.equals("manifest")) {
             answer.put("name", new Manifest(bytes(given.get("bytes"))).name);
+        } else if (verb.equals("crowded")) {
+            Tensor wanted = raw(given.get("expected"));
+            List<Object> items = (List<Object>) given.get("limits");
+            int[][] limits = new int[items.size()][];
+            for (int i = 0; i < limits.length; i++) {
+                Fields limit = new Fields(items.get(i), "limit", "lsb", "values");
+                limits[i] = new int[] {(int) limit.integer("lsb"), (int) limit.integer("values")};
+            }
+            double unit = SelfTest.unit(wanted);
+            answer.put("crowded", SelfTest.crowded(limits, raw(given.get("actual")), wanted, unit));
         } else if (verb.equals("sums")) {
             answer.put("hashes", Sums.parse(bytes(given.get("bytes"))));
         } else if (verb.equals("bundle")) {
@@ -126,6 +136,7 @@ public final class Cases {
         result.put("differing", (long) check.differing);
         result.put("values", (long) check.values);
         result.put("flips", (long) check.flips);
+        result.put("crowded", (long) check.crowded);
         return result;
     }
 
