@@ -25,7 +25,14 @@ _FLOAT_STEPS = 256
 _MOST = 0.5
 
 
-def find_parting(data: bytes, backends: tuple[str, str], source: Source, samples: Samples) -> str:
+def find_parting(
+    data: bytes,
+    backends: tuple[str, str],
+    source: Source,
+    samples: Samples,
+    *,
+    timeout: float | None = None,
+) -> str:
     """Return in words where two runtimes part; empty where that cannot be seen.
 
     It explains a refusal and makes none: where it fails, the refusal stands without it.

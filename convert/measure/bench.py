@@ -10,8 +10,8 @@ from pathlib import Path
 from edgeward.convert.artifact.lint import describe
 from edgeward.convert.artifact.locate import locate_ops
 from edgeward.convert.layers.compare import compare_layers
-from edgeward.convert.layers.report import LayerReport
 from edgeward.convert.layers.parting import find_parting
+from edgeward.convert.layers.report import LayerReport
 from edgeward.convert.measure.measure import Measured, describe_artifact, measure
 from edgeward.convert.source.source import Source
 from edgeward.convert.targets.target import Target, min_runtimes
