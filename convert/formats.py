@@ -44,6 +44,8 @@ class Format:
         islands: Function of (data of the float32 artifact, name of an activation): which tensors
             an ``int8-mixed`` artifact leaves in float around it; empty where there is no such
             variant.
+        scalers: Function of (data, factor): the file after the weights of its largest layer were
+            multiplied, None where it has none; empty where self-tests are not tried on that.
         target: ``NAME==VERSION`` of the oldest runtime that is supported; empty where no table
             says what a runtime holds.
         kernels: Kernel sets of its runtimes that answers are compared between.
@@ -59,6 +61,7 @@ class Format:
     probes: str = ""
     hidden: str = ""
     islands: str = ""
+    scalers: str = ""
     target: str = ""
     kernels: tuple[str, ...] = ("default",)
 
@@ -110,6 +113,11 @@ class Format:
         tensors: tuple[str, ...] = _find(self.islands)(data, tensor)
         return tensors
 
+    def scale_largest_layer(self, data: bytes, factor: float) -> bytes | None:
+        """Return a file whose layer with the most parameters has its weights multiplied."""
+        scaled: bytes | None = _find(self.scalers)(data, factor) if self.scalers else None
+        return scaled
+
 
 def _find(place: str) -> Any:
     module, _, name = place.partition(":")
@@ -125,6 +133,7 @@ FORMATS: dict[str, Format] = {
         linters="edgeward.convert.artifact.tflite_lint:lint_tflite",
         locators="edgeward.convert.artifact.locate:locate_tflite",
         begins=(4, b"TFL3"),
+        scalers="edgeward.convert.measure.scaled:scale_tflite",
         probes="edgeward.convert.layers.tflite_probe:TfliteProbe",
         hidden="edgeward.convert.layers.hidden:hidden_ops",
         islands="edgeward.convert.artifact.tflite_lint:island_around",
@@ -140,6 +149,7 @@ FORMATS: dict[str, Format] = {
         linters="edgeward.convert.artifact.onnx_lint:lint_onnx",
         locators="edgeward.convert.artifact.locate:locate_onnx",
         variants=("fp32", "fp16", "dynamic", "int8"),
+        scalers="edgeward.convert.measure.scaled:scale_onnx",
         probes="edgeward.convert.layers.onnx_probe:OnnxProbe",
         # The oldest that reads the opset of ``convert.export.onnx``.
         target="onnxruntime==1.12",

@@ -35,8 +35,9 @@ class Options:
         runs: Where to look for the latest run.
         max_drop: Largest upper bound of the drop allowed: a fraction of accuracy, an increase of
             the error, or dB below 100; None takes the recipe's.
-        target: Runtime that must accept the artifacts, ``NAME==VERSION``; None is the oldest
-            supported one of each format (``convert.targets.target``).
+        target: Runtime that must accept the artifacts, ``NAME==VERSION``, or several; where they
+            are installed, the answers of no other count. None is the oldest supported one of each
+            format (``convert.targets.target``), and the answers of all that are installed.
         calibration: ``.npz`` of raw samples to calibrate with instead of the run's.
         calibration_samples: How many of them; None takes
             ``convert.samples.calibration.DEFAULT_COUNT``.
@@ -77,7 +78,7 @@ class Options:
     runs: Path | str = "runs"
     everything: bool = False
     max_drop: float | None = None
-    target: str | None = None
+    target: str | Sequence[str] | None = None
     calibration: Path | None = None
     calibration_samples: int | None = None
     test: Path | None = None

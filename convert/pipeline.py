@@ -29,7 +29,7 @@ def convert(
     runs: Path | str = "runs",
     everything: bool = False,
     max_drop: float | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     calibration: Path | None = None,
     calibration_samples: int | None = None,
     test: Path | None = None,

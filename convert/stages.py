@@ -69,7 +69,7 @@ class Task:
         path: Folder of the bundle.
         ids: Artifacts to make, the float32 twin of each format first.
         missing: Artifact id -> why no format has it.
-        targets: Format -> the runtime that must accept its artifacts.
+        targets: Format -> the runtimes that must accept its artifacts.
         switches: What the targets need of the converter.
         calibration: The samples to calibrate with.
         memory: Bytes that the converter may take; 0 is no limit.
@@ -81,7 +81,7 @@ class Task:
     path: Path
     ids: Sequence[str]
     missing: Mapping[str, str]
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Sequence[Target]]
     switches: Switches
     calibration: Samples
     memory: int
@@ -151,7 +151,7 @@ def open_task(options: Options, hashes: Hashes, damage: Sequence[str] = ()) -> T
     """
     ids, missing = plan(options.variants, options.formats, everything=options.everything)
     targets = choose_targets(options.target, options.formats)
-    notes = [*damage, *(one.note for one in targets.values() if one.note)]
+    notes = [*damage, *(one.note for some in targets.values() for one in some if one.note)]
     if not options.everything:
         ids, exchanged = adapt(ids, targets)
         notes += exchanged
@@ -373,7 +373,7 @@ def _report(
         bundle=None if release is None else task.path,
         release=release,
         budget=source.budget if options.max_drop is None else options.max_drop,
-        targets={format_: str(one) for format_, one in task.targets.items()},
+        targets={format_: ", ".join(map(str, some)) for format_, some in task.targets.items()},
         reproductions=judged.reproductions,
         calibration={
             "samples": len(task.calibration),

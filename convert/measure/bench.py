@@ -40,7 +40,8 @@ class Bench:
         values: Output name -> the float model's values on the test split.
         golden: The golden inputs.
         max_drop: Largest drift allowed; None takes the source's own budgets.
-        targets: Format -> the runtime that must accept its artifacts.
+        targets: Format -> the runtimes that must accept its artifacts. Those that were named, and
+            are installed, are the only ones that are measured in.
         timeout: Seconds that measuring one artifact may take, in all its runtimes, and as many for
             comparing its layers; None is no limit.
     """
@@ -50,7 +51,7 @@ class Bench:
     values: Mapping[str, Floats]
     golden: Samples
     max_drop: float | None
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Sequence[Target]]
     timeout: float | None = None
 
 
@@ -113,8 +114,9 @@ def measure_one(
     known = ArtifactId.parse(artifact_id)
     data = (bench.folder / known.file).read_bytes()
     description = describe(artifact_id, data, twin, float_layers)
-    target = bench.targets[known.format.name]
-    target.check(artifact_id, data)
+    targets = bench.targets[known.format.name]
+    for target in targets:
+        target.check(artifact_id, data)
     lowest = {**description.min_runtime, **min_runtimes(locate_ops(data))}
     description = replace(description, min_runtime=lowest)
     artifact = describe_artifact(artifact_id, known.file, data, description, stateful=stateful)
@@ -127,9 +129,11 @@ def measure_one(
         float_values=bench.values,
         golden=bench.golden,
         max_drop=bench.max_drop,
+        named=[target.backend for target in targets if target.named],
     )
     measured = isolated(f"measuring {artifact_id}", measuring, timeout=bench.timeout)
-    target.check_measured(artifact_id, measured.unusable)
+    for target in targets:
+        target.check_measured(artifact_id, measured.unusable)
     if measured.parting is not None:
         layer = find_parting(
             data, measured.parting.backends, bench.source, bench.golden, timeout=bench.timeout

@@ -6,7 +6,7 @@ bundle: its preprocessing, quantisation and decoding are part of the number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,14 +15,15 @@ import numpy as np
 from edgeward.convert.artifact.lint import Description
 from edgeward.convert.drift.agreement import Agreement, measure_agreement
 from edgeward.convert.drift.metrics import SEVERITY, OutputDrift, measure_drift, worst_of
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.layers.report import LayerReport
+from edgeward.convert.measure.power import SCALED
 from edgeward.convert.measure.records import Parting
-from edgeward.convert.measure.scaled import scale_largest_layer
 from edgeward.convert.measure.tolerance import Answers, decide_tolerance, largest_difference
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.artifact import ARTIFACT_VARIANTS, Artifact, Drift
-from edgeward.runtime.backends import available_backends, open_backend
+from edgeward.runtime.backends import BACKENDS, available_backends, open_backend
 from edgeward.runtime.benchmark import time_calls
 from edgeward.runtime.errors import EdgewardError, MissingExtraError, TargetError
 from edgeward.runtime.files import sha256_bytes
@@ -99,6 +100,7 @@ def measure(
     float_values: Mapping[str, Floats],
     golden: Samples,
     max_drop: float | None,
+    named: Collection[str] = (),
 ) -> Measured:
     """Measure one artifact.
 
@@ -110,6 +112,7 @@ def measure(
         float_values: Output name -> the float model's values on the test split.
         golden: The golden inputs.
         max_drop: Largest drift allowed; None takes the source's budget of each output.
+        named: Backends to measure in; all that are installed where none of these is.
 
     Raises:
         MissingExtraError: No runtime for the format is installed.
@@ -118,6 +121,7 @@ def measure(
     names = available_backends(artifact.format)
     if not names:
         raise MissingExtraError(f"An interpreter to measure {artifact.id}", "litert,onnx")
+    installed, names = names, [name for name in names if name in named] or names
     batch = artifact.batch
     runners: dict[str, Runner] = {}
     unusable: dict[str, str] = {}
@@ -142,7 +146,7 @@ def measure(
     expected: list[Expected] = []
     answers: list[Answers] = []
     latency: dict[str, float] = {}
-    scaled = scale_largest_layer(artifact.format, data)
+    scaled = FORMATS[artifact.format].scale_largest_layer(data, SCALED)
     for backend, runner in runners.items():
         raw = runner.invoke_batch(source.test.inputs)
         values = runner.values(raw)
@@ -187,7 +191,7 @@ def measure(
         expected=expected,
         nodes=nodes,
         latency=latency,
-        notes=decided.notes,
+        notes=(*_alone(artifact, installed, names), *decided.notes),
         parting=decided.parting,
     )
     entries = _for_manifest(measured, source, max_drop)
@@ -228,6 +232,15 @@ def _runner(
 ) -> Runner:
     loaded = open_backend(artifact, data, backend, kernels=kernels)
     return Runner(artifact, loaded, source.inputs, source.outputs, source.vocabularies)
+
+
+def _alone(artifact: Artifact, installed: list[str], names: list[str]) -> list[str]:
+    """Return a note where installed runtimes were not asked, because others were named."""
+    others = [BACKENDS[name][0] for name in installed if name not in names]
+    if not others:
+        return []
+    made_for = " and ".join(BACKENDS[name][0] for name in names)
+    return [f"{artifact.id} is made for {made_for} alone: {', '.join(others)} was not measured"]
 
 
 def _damaged(

@@ -16,7 +16,10 @@ from edgeward.runtime.arrays import Array
 from edgeward.runtime.predictor import Runner
 from edgeward.runtime.self_test import compare
 
-__all__ = ["Recorded", "blind_spots"]
+__all__ = ["SCALED", "Recorded", "blind_spots"]
+
+# What the weights of the largest layer are multiplied by.
+SCALED = 1.25
 
 # Of the pairs of inputs whose answers differ, the share whose exchange has to be noticed. Not all
 # of them: half of the inputs are those with the smallest margin, whose answers are nearly alike.
@@ -76,7 +79,7 @@ def _blind_spots(runner: Runner, recorded: Recorded, unseen: int) -> Iterator[st
     if moved_unnoticed or np.count_nonzero(noticed) < _PAIRS * np.count_nonzero(pairs):
         yield "the answers to other inputs"
     if recorded.scaled is not None and _unnoticed(runner, recorded.scaled, expected, unseen):
-        yield "the answers after the weights of the largest layer were multiplied by 1.25"
+        yield f"the answers after the weights of the largest layer were multiplied by {SCALED}"
 
 
 def _unnoticed(

@@ -11,26 +11,10 @@ import numpy as np
 from edgeward.convert.artifact.tflite import DTYPES, FILE_IDENTIFIER, parse
 from edgeward.runtime.arrays import Array
 
-__all__ = ["scale_largest_layer"]
+__all__ = ["scale_onnx", "scale_tflite"]
 
 # What weights are stored as. Constants of 32 and 64 bit integers are biases, shapes and indices.
 _DTYPES = ("float32", "float16", "int8", "uint8")
-
-
-def scale_largest_layer(format_: str, data: bytes, factor: float = 1.25) -> bytes | None:
-    """Return a file whose layer with the most parameters has its weights multiplied.
-
-    Integers are rounded and clipped; their scales stay as they are.
-
-    Args:
-        format_: ``tflite`` or ``onnx``.
-        data: The file.
-        factor: What the weights are multiplied by.
-
-    Returns:
-        None where the file has no weights.
-    """
-    return (_tflite if format_ == "tflite" else _onnx)(data, factor)
 
 
 def _multiplied(values: Array, factor: float) -> Array:
@@ -43,7 +27,18 @@ def _multiplied(values: Array, factor: float) -> Array:
     return np.clip(scaled, max(limits.min, -limits.max), limits.max).astype(values.dtype)
 
 
-def _tflite(data: bytes, factor: float) -> bytes | None:
+def scale_tflite(data: bytes, factor: float) -> bytes | None:
+    """Multiply the weights of the layer with the most parameters of a TFLite file.
+
+    Integers are rounded and clipped; their scales stay as they are.
+
+    Args:
+        data: The file.
+        factor: What the weights are multiplied by.
+
+    Returns:
+        None where the file has no weights.
+    """
     import flatbuffers
 
     model = parse(data)
@@ -81,7 +76,18 @@ def _is_weight(model: Any, tensor: Any) -> bool:
     return len(content) == math.prod(int(d) for d in tensor.shape) * np.dtype(dtype).itemsize
 
 
-def _onnx(data: bytes, factor: float) -> bytes | None:
+def scale_onnx(data: bytes, factor: float) -> bytes | None:
+    """Multiply the weights of the layer with the most parameters of an ONNX file.
+
+    Integers are rounded and clipped; their scales stay as they are.
+
+    Args:
+        data: The file.
+        factor: What the weights are multiplied by.
+
+    Returns:
+        None where the file has no weights.
+    """
     import onnx
     from onnx import numpy_helper
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from packaging.version import InvalidVersion, Version
 
@@ -63,6 +63,7 @@ class Target:
         format: ``tflite`` or ``onnx``.
         demands: Traits that no op may have, see ``convert.targets.remedies.DEMANDS``.
         table: What it registers; of the newest known version that is not newer.
+        named: Whether it was asked for by name.
     """
 
     name: str
@@ -70,9 +71,15 @@ class Target:
     format: str
     demands: tuple[str, ...]
     table: OpTable = field(repr=False, compare=False)
+    named: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that measures in it; empty where there is none."""
+        return _BACKENDS.get(self.name, "")
 
     @property
     def note(self) -> str:
@@ -123,7 +130,7 @@ class Target:
         Raises:
             TargetError: The target itself is installed and cannot.
         """
-        reason = unusable.get(_BACKENDS.get(self.name, ""))
+        reason = unusable.get(self.backend)
         if reason is not None and Version(self.version) == Version(
             importlib.metadata.version(self.name)
         ):
@@ -282,36 +289,46 @@ def min_runtimes(located_ops: Iterable[LocatedOp]) -> dict[str, str]:
     return dict(sorted(lowest.items()))
 
 
-def choose_targets(text: str | None, formats: Sequence[str]) -> dict[str, Target]:
-    """Return format -> the runtime that must accept its artifacts.
+def choose_targets(
+    asked: str | Sequence[str] | None, formats: Sequence[str]
+) -> dict[str, tuple[Target, ...]]:
+    """Return format -> the runtimes that must accept its artifacts, at least one.
 
     Args:
-        text: ``NAME==VERSION``; None, and the other format, take the oldest supported runtime.
+        asked: ``NAME==VERSION``, or several; None, and a format that none of them has, take the
+            oldest supported runtime.
         formats: What is made.
 
     Raises:
         UsageError: An unknown runtime or version, or one of a format that is not made.
     """
-    targets = {name: default_target(name) for name, entry in FORMATS.items() if entry.target}
-    if text is not None:
-        asked = parse_target(text)
-        if asked.format not in formats:
+    texts = [asked] if isinstance(asked, str) else list(asked or ())
+    named: dict[str, dict[str, Target]] = {}
+    for text in texts:
+        target = replace(parse_target(text), named=True)
+        if target.format not in formats:
             raise UsageError(
-                f"{asked} runs {asked.format} files, and none is to be made.",
+                f"{target} runs {target.format} files, and none is to be made.",
                 received=f"--format {','.join(formats)}",
-                fix=f"--format {asked.format}, or another --target",
+                fix=f"--format {target.format}, or another --target",
             )
-        targets[asked.format] = asked
-    return targets
+        named.setdefault(target.format, {})[str(target)] = target
+    return {
+        name: tuple(named[name].values()) if name in named else (default_target(name),)
+        for name, entry in FORMATS.items()
+        if entry.target
+    }
 
 
-def switches_for(targets: Mapping[str, Target]) -> Switches:
+def switches_for(targets: Mapping[str, Sequence[Target]]) -> Switches:
     """Return what the converter has to do so that the targets hold what it makes."""
-    target = targets[_PER_CHANNEL_DENSE.format.name]
-    return Switches(per_tensor_dense=target.table.lacks(_PER_CHANNEL_DENSE) is not None)
+    held = [one.table.lacks(_PER_CHANNEL_DENSE) for one in targets[_PER_CHANNEL_DENSE.format.name]]
+    return Switches(per_tensor_dense=any(lack is not None for lack in held))
 
 
-def adapt(ids: Sequence[str], targets: Mapping[str, Target]) -> tuple[list[str], list[str]]:
+def adapt(
+    ids: Sequence[str], targets: Mapping[str, Sequence[Target]]
+) -> tuple[list[str], list[str]]:
     """Return the artifacts to make for the targets, and notes on what was exchanged.
 
     A target that takes no integers at a model's edges gets int8 with float edges.
@@ -319,10 +336,9 @@ def adapt(ids: Sequence[str], targets: Mapping[str, Target]) -> tuple[list[str],
     chosen: dict[str, None] = {}
     notes = []
     for artifact_id in ids:
-        target = targets.get(ArtifactId.parse(artifact_id).format.name)
-        fitting = artifact_id
-        if target is not None and "int-edge" in target.demands:
-            fitting = with_float_edges(artifact_id)
+        asked = targets.get(ArtifactId.parse(artifact_id).format.name, ())
+        target = next((one for one in asked if "int-edge" in one.demands), None)
+        fitting = artifact_id if target is None else with_float_edges(artifact_id)
         chosen[fitting] = None
         if fitting != artifact_id:
             notes.append(

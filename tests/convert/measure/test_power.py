@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,11 @@ import pytest
 from damage import scale_channel
 
 from edgeward.convert import convert
+from edgeward.convert.formats import FORMATS, format_of
 from edgeward.convert.layers import parting
 from edgeward.convert.layers.parting import parting_layer
 from edgeward.convert.measure import measure as module
 from edgeward.convert.measure.power import Recorded, blind_spots
-from edgeward.convert.measure.scaled import scale_largest_layer
 from edgeward.convert.measure.tolerance import Answers, count_limits, decide_tolerance, elsewhere
 from edgeward.runtime.artifact import Artifact, Limit, TensorSpec
 from edgeward.runtime.backends import open_backend
@@ -61,7 +62,8 @@ def opened(bundle: Path, artifact_id: str) -> tuple[Runner, Recorded]:
     golden = read.golden()
     entry = golden.reference(runner.artifact, runner.backend.runtime, runner.backend.version)
     assert entry is not None
-    data = scale_largest_layer(runner.artifact.format, read.artifact_bytes(runner.artifact))
+    file = read.artifact_bytes(runner.artifact)
+    data = FORMATS[runner.artifact.format].scale_largest_layer(file, 1.25)
     assert data is not None
     damaged = copy.copy(runner)
     damaged.backend = open_backend(runner.artifact, data)
@@ -93,13 +95,15 @@ def test_the_scaled_layer_is_the_one_with_the_most_parameters(
 ) -> None:
     read = Bundle.open(bundle)
     data = read.artifact_bytes(read.manifest.artifact(artifact_id))
-    scaled = scale_largest_layer(artifact_id.partition("-")[0], data)
+    scaled = format_of(data).scale_largest_layer(data, 1.25)
     assert scaled is not None
     before, after = (np.sort(sizes) for sizes in (_weights(artifact_id, d) for d in (data, scaled)))
     assert before.tolist() == after.tolist()
-    assert scale_largest_layer(artifact_id.partition("-")[0], data, 1.0) is not None
-    changed = _changed(artifact_id, data, scaled)
-    assert changed == [before[-1]]
+    assert _changed(artifact_id, data, scaled) == [before[-1]]
+    # The twin: multiplied by one, none has changed.
+    same = format_of(data).scale_largest_layer(data, 1.0)
+    assert same is not None
+    assert _changed(artifact_id, data, same) == []
 
 
 def _constants(artifact_id: str, data: bytes) -> dict[str, np.ndarray]:
@@ -320,6 +324,17 @@ def test_two_runtimes_that_part_are_refused_by_name(
     assert (own_bundle / "manifest.json").read_bytes() == before
     verdicts = {a.id: a.verdict for a in caught.value.report.artifacts}
     assert verdicts == {**dict.fromkeys(BUNDLED, "pass"), "tflite-int8": "refused"}
+    # One of the two alone can be had.
+    litert = f"ai-edge-litert=={importlib.metadata.version('ai-edge-litert')}"
+    report = convert(run, max_drop=0.016, out=own_bundle.parent, repair=False, target=[litert])
+    assert {a.verdict for a in report.artifacts} == {"pass"}
+    assert any("made for ai-edge-litert alone: tflite-runtime" in note for note in report.notes)
+    entries = Bundle.open(own_bundle).golden().expected
+    assert {e.runtime for e in entries} == {"ai-edge-litert", "onnxruntime"}
+    # Both named are refused as before.
+    both = [litert, "tflite-runtime==2.14.0"]
+    with pytest.raises(RefusedError, match="they part at"):
+        convert(run, max_drop=0.016, out=own_bundle.parent, repair=False, target=both)
 
 
 def test_kernels_that_part_are_a_note(
