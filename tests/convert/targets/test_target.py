@@ -18,10 +18,13 @@ from edgeward.convert.artifact.tflite import read_graph
 from edgeward.convert.targets.table import FOLDER, read_tables
 from edgeward.convert.targets.target import (
     TARGETS,
+    adapt,
+    choose_targets,
     default_target,
     min_runtimes,
     misfits,
     parse_target,
+    switches_for,
 )
 from edgeward.runtime.errors import InvalidModelError, TargetError, UsageError
 
@@ -272,6 +275,26 @@ def test_target_takes_the_newest_table_that_is_not_newer(text: str, table: str) 
 def test_unknown_targets_are_refused_with_the_known_ones(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse_target(text)
+
+
+def test_several_targets_all_have_to_accept_what_is_made() -> None:
+    both = choose_targets(["ai-edge-litert==2.3.0", "litert.js"], ("tflite", "onnx"))
+    assert [str(one) for one in both["tflite"]] == ["ai-edge-litert 2.3.0", "litert.js 2.5.3"]
+    assert [one.named for one in (*both["tflite"], *both["onnx"])] == [True, True, False]
+    assert [one.backend for one in both["tflite"]] == ["litert", ""]
+    # What one of them needs is made, wherever it stands.
+    assert adapt(["tflite-int8"], both)[0] == ["tflite-int8-floatio"]
+    old = choose_targets(["ai-edge-litert==2.3.0", "tflite-runtime==2.14.0"], ("tflite",))
+    assert switches_for(old).per_tensor_dense
+    # The twin: without the one that needs it, it is not.
+    alone = choose_targets("ai-edge-litert==2.3.0", ("tflite",))
+    assert adapt(["tflite-int8"], alone)[0] == ["tflite-int8"]
+    assert not switches_for(alone).per_tensor_dense
+    twice = choose_targets(["litert.js", "litert.js"], ("tflite",))
+    assert len(twice["tflite"]) == 1
+    assert not any(one.named for some in choose_targets([], ("tflite",)).values() for one in some)
+    with pytest.raises(UsageError, match="none is to be made"):
+        choose_targets(["ai-edge-litert==2.3.0", "onnxruntime"], ("tflite",))
 
 
 def test_default_targets_are_the_oldest_supported() -> None:
