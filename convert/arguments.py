@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="largest drop allowed, a fraction (default: the recipe's budget)",
     )  # fmt: skip
     parser.add_argument(
-        "--target", action="append", default=[], metavar="NAME==VERSION",
+        "--target", action="append", metavar="NAME==VERSION",
         help="runtime that must accept the artifacts (default: the oldest supported ones), and "
         "the only one whose answers count where it is installed; may be repeated",
     )  # fmt: skip

@@ -82,7 +82,7 @@ def test_every_option_of_the_command_line_arrives() -> None:
         out="b",
         everything=True,
         max_drop=0.1,
-        target="t==1",
+        target=["t==1"],
         calibration=Path("c"),
         test=Path("t"),
         validation=Path("v"),

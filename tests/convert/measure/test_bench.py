@@ -21,7 +21,7 @@ from edgeward.runtime.samples import load_samples
 LIMIT = 3.0
 
 
-def seen(artifact: Any, data: bytes, *_: Any) -> Measured:
+def seen(artifact: Any, data: bytes, **_: Any) -> Measured:
     return Measured(artifact, data, {}, {}, (), {}, [], 0, latency={})
 
 

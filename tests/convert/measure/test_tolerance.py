@@ -22,8 +22,9 @@ def runner(answers: np.ndarray, max_lsb: int) -> Runner:
     tensor = SimpleNamespace(name="y", shape=(1, 3), dtype="int8", scale=0.5, zero_point=0)
     edge = SimpleNamespace(name="x", shape=(1, 1), dtype="float32", scale=None, zero_point=None)
     artifact: Any = SimpleNamespace(
-        id="tflite-int8", inputs=(edge,), outputs=(tensor,), max_lsb=max_lsb, batch="static"
-    )
+        id="tflite-int8", inputs=(edge,), outputs=(tensor,), max_lsb=max_lsb, batch="static",
+        tolerance={},
+    )  # fmt: skip
 
     class Fake:
         runtime, version = "fake", "1.0"
