@@ -46,7 +46,7 @@ def test_splits_are_loaded_and_hashed_once_and_the_report_is_rendered_once(
 ) -> None:
     seen: list[set[str]] = []
 
-    def device_rows(files: dict[str, bytes], *_: object) -> tuple[list[Any], str]:
+    def device_rows(files: dict[str, bytes], *_: object, timeout: float) -> tuple[list[Any], str]:
         seen.append(set(files))
         return [], "parity on other processors: none here"
 
