@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from reports import artifact_report, conversion_report
 
+from edgeward.convert.layers.report import LayerDrift, LayerReport
 from edgeward.convert.report.report import refused
 
 INT8 = artifact_report("tflite-int8", "refused", reason="a drop of 3 points")
@@ -29,3 +31,19 @@ def test_advice_depends_on_what_is_wrong() -> None:
     only = replace(REPORT, artifacts=[DOUBTFUL])
     assert "--allow-inconclusive" in str(refused(only, Path("r")).fix)
     assert "--max-drop" in str(refused(REPORT, Path("r")).fix)
+
+
+@pytest.mark.parametrize(
+    ("op", "tuning"),
+    [("FULLY_CONNECTED", True), ("TANH", False), ("UNIDIRECTIONAL_SEQUENCE_LSTM", False)],
+)
+def test_fine_tuning_is_not_advised_against_steps_that_an_op_fixes(
+    op: str, *, tuning: bool
+) -> None:
+    lost = LayerDrift(
+        *("a", "memory", op, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 255, 2), cause="too small"
+    )
+    lossy = replace(INT8, layers=LayerReport([lost], matched=1, tensors=1, samples=24))
+    error = refused(replace(REPORT, artifacts=[lossy]), Path("report.html"))
+    assert ("--qat" in str(error)) is tuning
+    assert "--fallback" in str(error)
