@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from edgeward.convert.artifact.limits import CELL_STATE, CELL_STEPS, LSTM
 from edgeward.convert.artifact.tflite import DTYPES, FILE_IDENTIFIER, op_name, parse
+from edgeward.convert.model.keras_model import KerasModel
 from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["can_fuse", "save_fused", "with_usable_cell_state"]
@@ -31,7 +32,7 @@ def can_fuse(loaded: LoadedModel) -> bool:
     No mask, no reversed order, tanh and sigmoid, a bias, zeros to start with. Of two LSTM layers
     TensorFlow 2.21 fuses only one and then fails on the loop of the other.
     """
-    layers = loaded.model.layers
+    layers = [] if loaded.layered is None else loaded.layered.layers
     if any(
         getattr(layer, "mask_zero", False)
         or isinstance(layer, keras.layers.Masking | keras.layers.Bidirectional)
@@ -116,12 +117,13 @@ def save_fused(loaded: LoadedModel, folder: Path) -> LoadedModel:
             return replaced[layer.name]
         return layer.__class__.from_config(layer.get_config())
 
-    model = keras.models.clone_model(loaded.model, clone_function=clone)
-    originals = [layer for layer in loaded.model.layers if layer.name not in replaced]
+    before: Any = loaded.layered
+    model = keras.models.clone_model(before, clone_function=clone)
+    originals = [layer for layer in before.layers if layer.name not in replaced]
     copies = [layer for layer in model.layers if layer.name not in replaced]
     for original, copy in zip(originals, copies, strict=True):
         copy.set_weights(original.get_weights())
-    fused = LoadedModel(model, loaded.inputs, loaded.outputs)
+    fused = KerasModel(model, loaded.inputs, loaded.outputs)
     module = tf.Module()
     # Tracked one by one: TensorFlow does not see the variables of a Keras 3 model.
     module.variables_of_the_model = [weight.value for weight in model.weights]

@@ -40,12 +40,10 @@ class Models:
     def __init__(
         self, loaded: LoadedModel, samples: Mapping[str, Array], switches: Switches, folder: Path
     ) -> None:
-        from edgeward.convert.model.loaded import recurrent_layers
-
         self.loaded = loaded
         self.switches = switches
         self.folder = folder
-        self.recurrent = recurrent_layers(loaded)
+        self.recurrent = loaded.recurrent
         self._samples = samples
         self._models: dict[bool, LoadedModel] = {False: loaded}
 

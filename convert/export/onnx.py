@@ -100,10 +100,7 @@ def _name_edges(proto: Any, loaded: LoadedModel) -> None:
     if have != sorted(loaded.outputs):
         raise TargetError("tf2onnx renamed an output.", received=have, expected=loaded.outputs)
     # tf2onnx loses sizes behind a Loop; the model knows them.
-    sizes = {
-        name: tensor.shape
-        for name, tensor in zip(loaded.outputs, loaded.model.outputs, strict=True)
-    }
+    sizes = {spec.name: spec.shape for spec in loaded.results()}
     for node in proto.graph.output:
         dims = node.type.tensor_type.shape.dim
         for dim, size in zip(dims, sizes[node.name], strict=False):

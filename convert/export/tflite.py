@@ -18,7 +18,7 @@ from edgeward.convert.export.fused_lstm import can_fuse, save_fused, with_usable
 from edgeward.convert.export.models import Maker, Models
 from edgeward.convert.export.tflite_graph import freeze, quantisable
 from edgeward.convert.export.tflite_quantiser import quantise_with
-from edgeward.convert.model.loaded import LoadedModel, unrolled
+from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
 from edgeward.convert.variants import Variant
 from edgeward.runtime.arrays import Array
@@ -65,7 +65,7 @@ class TfliteMaker(Maker):
             return to_tflite_fused(model, folder, variant, samples, switches, settings), True
         key = (loop, settings.equalise)
         if key not in self._forms:
-            form = unrolled(model) if loop else model
+            form = model.unrolled() if loop else model
             self._forms[key] = (form, quantisable(freeze(form), slices=loop))
         form, frozen = self._forms[key]
         return to_tflite(form, frozen, variant, samples, switches, settings), False

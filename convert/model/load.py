@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgeward.convert.model.edges import check_dtypes, input_names, match, output_names, with_shapes
+from edgeward.convert.model.edges import check_dtypes, known_shapes, match
+from edgeward.convert.model.keras_model import KerasModel
 from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.model.saved_model import open_saved_model
 from edgeward.runtime.errors import InvalidModelError
@@ -56,33 +57,34 @@ def load_model(
         TargetError: A dimension other than the batch is not known.
         UsageError: ``shapes`` do not fit the model.
     """
-    model, note = _open(path)
-    for weight in model.weights:
-        if not np.isfinite(np.asarray(weight)).all():
+    loaded = _open(path)
+    for weight in loaded.variables:
+        if not np.isfinite(np.asarray(weight.value)).all():
             # The converter dies of a NaN weight with a segmentation fault.
             raise InvalidModelError(
-                f"Weight {getattr(weight, 'path', weight.name)!r} holds values that are not "
-                "finite.",
+                f"Weight {weight.name!r} holds values that are not finite.",
                 fix="train again; the loss was probably NaN",
             )
-    names = match(input_names(model), inputs, "inputs")
-    outs = match(output_names(model), outputs, "outputs")
-    check_dtypes(model, names, outs)
-    return LoadedModel(with_shapes(model, names, shapes or {}), names, outs, note)
+    loaded = loaded.renamed(
+        match(loaded.inputs, inputs, "inputs"), match(loaded.outputs, outputs, "outputs")
+    )
+    check_dtypes(loaded)
+    return loaded.with_shapes(known_shapes(loaded, shapes or {}))
 
 
-def _open(path: Path) -> tuple[Any, str]:
-    """Return the model, and what the user should know about how it was loaded."""
+def _open(path: Path) -> LoadedModel:
+    """Return the model, its edges named as it does itself."""
     if path.is_dir():
-        return open_saved_model(path), ""
+        return open_saved_model(path)
     try:
-        return open_keras(path), ""
+        return KerasModel.of(open_keras(path))
     except UnknownClassError as error:
         twin = path.parent / "saved_model"
         if (path.parent / "run.json").is_file() and (twin / "saved_model.pb").is_file():
-            return open_saved_model(twin), (
+            return open_saved_model(
+                twin,
                 f"{path.name} holds {error.name}, which only the recipe knows: converted from "
-                "saved_model/ of the run"
+                "saved_model/ of the run",
             )
         # The parent knows the classes of runtime.errors only.
         raise InvalidModelError(

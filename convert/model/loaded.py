@@ -1,58 +1,118 @@
-"""A loaded model, whatever file it came from, and the other forms that it can take."""
+"""A loaded model, whatever file it came from: what all others of its process ask of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from edgeward.convert.model.saved_model import ServedModel
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.errors import InvalidModelError
 
-__all__ = ["LoadedModel", "recurrent_layers", "unrolled"]
+__all__ = ["LoadedModel", "Variable"]
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A model whose edges have the manifest's names.
+class Variable:
+    """A variable of a model.
 
     Attributes:
-        model: The Keras model, or a ``ServedModel``, which has no layers.
-        inputs: Names in the order of ``model.inputs``.
-        outputs: Names in the order of the model's flat outputs.
+        name: What the user knows it by.
+        value: The ``tf.Variable``.
+        trainable: Whether the model itself would train it.
+    """
+
+    name: str
+    value: Any
+    trainable: bool
+
+
+class LoadedModel(Protocol):
+    """A model whose edges have the manifest's names.
+
+    ``keras_model.KerasModel`` has layers, ``saved_model.SavedModel`` has a graph only.
+
+    Attributes:
+        inputs: Names of the inputs, in the order of ``call``.
+        outputs: Names of the outputs.
         note: What the user should know about how it was loaded; mostly empty.
     """
 
-    model: Any
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    note: str = ""
+    note: str
 
     @property
     def loops(self) -> bool:
         """Whether it has loops that can neither be unrolled nor fused, their layers being gone."""
-        return isinstance(self.model, ServedModel) and self.model.loops
+        ...
+
+    @property
+    def recurrent(self) -> list[str]:
+        """Names of its recurrent layers; none where the layers are gone, see ``loops``."""
+        ...
+
+    @property
+    def layered(self) -> Any | None:
+        """The Keras model, for what looks at layers or copies them; None where they are gone."""
+        ...
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Its variables, in an order that ``with_values`` counts by."""
+        ...
+
+    @property
+    def activations(self) -> Mapping[str, str | None]:
+        """Output name -> activation of the layer that gives it; None where it is not known."""
+        ...
 
     def call(self, *tensors: Any) -> dict[str, Any]:
         """Call the model for inference: tensors in the order of ``inputs``, outputs by name."""
-        arguments = tensors[0] if len(tensors) == 1 else list(tensors)
-        if isinstance(self.model, keras.Model) and not isinstance(self.model, keras.Sequential):
-            # A model may take its inputs as a dict.
-            arguments = keras.tree.pack_sequence_as(self.model.input, list(tensors))
-        result = self.model(arguments, training=False)
-        return dict(zip(self.outputs, tf.nest.flatten(result), strict=True))
+        ...
 
     def signature(self, batch: int | None) -> list[Any]:
         """Return one ``tf.TensorSpec`` per input with this batch size."""
-        return [
-            tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=name)
-            for name, tensor in zip(self.inputs, self.model.inputs, strict=True)
-        ]
+        ...
+
+    def results(self) -> list[Any]:
+        """Return one ``tf.TensorSpec`` per output, with what is known of its shape."""
+        ...
+
+    def renamed(self, inputs: Sequence[str], outputs: Sequence[str]) -> LoadedModel:
+        """Return the same model with other names, in the same order."""
+        ...
+
+    def with_shapes(self, shapes: Sequence[tuple[int | None, ...]]) -> LoadedModel:
+        """Return the same model for inputs of these dimensions after a batch of any size.
+
+        Raises:
+            TargetError: It cannot be built with them, or takes only one size of batch.
+        """
+        ...
+
+    def with_values(
+        self, values: Mapping[int, Floats], function: Callable[[], Callable[..., dict[str, Any]]]
+    ) -> LoadedModel:
+        """Return a copy with other weights; this one stays as it is.
+
+        Args:
+            values: Place among ``variables`` -> value.
+            function: Makes ``f(*inputs) -> {output: values}`` with these weights, for a model whose
+                variables cannot be copied.
+        """
+        ...
+
+    def unrolled(self) -> LoadedModel:
+        """Return the same model with its recurrent layers unrolled: no loop, no state.
+
+        Its answers are the same. Masks stay: an unrolled step that is masked selects the state
+        before it.
+        """
+        ...
 
     def check(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return preprocessed samples ``[N, ...]`` that fit the model's inputs.
@@ -82,34 +142,3 @@ class LoadedModel:
         return {
             name: np.concatenate([part[name].numpy() for part in parts]) for name in self.outputs
         }
-
-
-def recurrent_layers(loaded: LoadedModel) -> list[str]:
-    """Return the names of the recurrent layers: LSTM, GRU, SimpleRNN, also inside Bidirectional.
-
-    A SavedModel has no layers, and so none that are recurrent; see ``LoadedModel.loops``.
-    """
-    # Private, and the only one that also finds layers of nested models.
-    layers = loaded.model._flatten_layers(include_self=False)
-    return [layer.name for layer in layers if isinstance(layer, keras.layers.RNN)]
-
-
-def unrolled(loaded: LoadedModel) -> LoadedModel:
-    """Return the same model with its recurrent layers unrolled: no loop, no state, same answers.
-
-    Masks stay: an unrolled step that is masked selects the state before it.
-    """
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        if "unroll" in config:
-            config["unroll"] = True
-        if isinstance(layer, keras.layers.Bidirectional):
-            for side in ("layer", "backward_layer"):
-                if config.get(side):
-                    config[side]["config"]["unroll"] = True
-        return layer.__class__.from_config(config)
-
-    model = keras.models.clone_model(loaded.model, clone_function=clone, recursive=True)
-    model.set_weights(loaded.model.get_weights())
-    return LoadedModel(model, loaded.inputs, loaded.outputs, loaded.note)

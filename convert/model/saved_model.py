@@ -1,4 +1,4 @@
-"""A SavedModel folder, seen as the Keras model it came from. Runs in the worker process.
+"""A SavedModel folder. Runs in the worker process.
 
 A SavedModel holds graphs and weights, no classes: it serves models whose classes only the user's
 own program knows. Its layers are gone, so nothing here can be unrolled or fused.
@@ -6,74 +6,138 @@ own program knows. Its layers are gone, so nothing here can be unrolled or fused
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from edgeward.runtime.errors import InvalidModelError
+from edgeward.convert.model.edges import plain
+from edgeward.convert.model.loaded import LoadedModel, Variable
+from edgeward.runtime.arrays import Floats
+from edgeward.runtime.errors import InvalidModelError, TargetError
 
-__all__ = ["SIGNATURES", "ServedModel", "open_saved_model"]
+__all__ = ["SIGNATURES", "SavedModel", "open_saved_model"]
 
 # What tf.saved_model.save writes by default, and what Keras' export writes.
 SIGNATURES = ("serving_default", "serve")
 
 
-class ServedModel:
-    """One signature of a SavedModel, with the attributes of a Keras model that are used here.
+@dataclass(frozen=True)
+class SavedModel(LoadedModel):
+    """One signature of a SavedModel; see ``LoadedModel``.
 
     Attributes:
-        inputs: ``tf.TensorSpec`` of each input, sorted by name.
-        outputs: ``tf.TensorSpec`` of each output, sorted by name.
-        output_names: Names of the outputs.
-        layers: Empty: a SavedModel has no layers.
-        weights: The variables.
+        function: Gives the outputs of tensors in the order of ``taken``.
+        taken: ``tf.TensorSpec`` of each input.
+        given: ``tf.TensorSpec`` of each output.
+        inputs: Names in the order of ``taken``.
+        outputs: Names in the order of ``given``.
+        weights: The ``tf.Variable`` objects.
+        loops: Whether the graph has a loop, as recurrent layers leave it.
+        note: What the user should know about how it was loaded.
+        root: What the variables hang on: they live as long as it.
     """
 
-    layers: tuple[Any, ...] = ()
+    function: Callable[..., Sequence[Any]]
+    taken: tuple[Any, ...]
+    given: tuple[Any, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: tuple[Any, ...] = ()
+    loops: bool = False
+    note: str = ""
+    root: Any = None
 
-    def __init__(self, function: Any, root: Any) -> None:
-        self._function = function
-        # The variables live as long as the object they hang on.
-        self._root = root
-        taken: Mapping[str, Any] = function.structured_input_signature[1]
-        given: Mapping[str, Any] = function.structured_outputs
-        # Sorted: the order in the file is not the same from one export to the next.
-        self._names = sorted(taken)
-        self.inputs = [
-            tf.TensorSpec(taken[name].shape, taken[name].dtype, name=name) for name in self._names
-        ]
-        self.output_names = sorted(given)
-        self.outputs = [given[name] for name in self.output_names]
-        self.weights = list(function.variables)
-
-    def fix(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Set the shapes of the inputs, after the batch dimension."""
-        self.inputs = [
-            tf.TensorSpec((spec.shape[0], *shape), spec.dtype, name=spec.name)
-            for spec, shape in zip(self.inputs, shapes, strict=True)
-        ]
-
-    def __call__(self, arguments: Any, training: bool = False) -> list[Any]:  # noqa: ARG002
-        """Run the graph, which is the one for inference; outputs in the order of their names."""
-        tensors = arguments if isinstance(arguments, list) else [arguments]
-        result = self._function(**dict(zip(self._names, tensors, strict=True)))
-        return [result[name] for name in self.output_names]
-
-    def _flatten_layers(self, include_self: bool = False) -> list[Any]:  # noqa: ARG002
+    @property
+    def recurrent(self) -> list[str]:
+        """None: there are no layers."""
         return []
 
     @property
-    def loops(self) -> bool:
-        """Whether the graph has a loop, as recurrent layers leave it."""
-        graph = self._function.graph.as_graph_def()
-        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-        return any(node.op in ("While", "StatelessWhile") for node in nodes)
+    def layered(self) -> None:
+        """None: there are no layers."""
+        return None
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables of the graph."""
+        return [Variable(one.name, one, one.trainable) for one in self.weights]
+
+    @property
+    def activations(self) -> Mapping[str, str | None]:
+        """None of them is known."""
+        return dict.fromkeys(self.outputs)
+
+    def call(self, *tensors: Any) -> dict[str, Any]:
+        """Run the graph, which is the one for inference."""
+        return dict(zip(self.outputs, self.function(*tensors), strict=True))
+
+    def signature(self, batch: int | None) -> list[Any]:
+        """Return one ``tf.TensorSpec`` per input with this batch size."""
+        return [
+            tf.TensorSpec((batch, *spec.shape[1:]), spec.dtype, name=name)
+            for name, spec in zip(self.inputs, self.taken, strict=True)
+        ]
+
+    def results(self) -> list[Any]:
+        """Return one ``tf.TensorSpec`` per output."""
+        return [
+            tf.TensorSpec(spec.shape, spec.dtype, name=name)
+            for name, spec in zip(self.outputs, self.given, strict=True)
+        ]
+
+    def renamed(self, inputs: Sequence[str], outputs: Sequence[str]) -> SavedModel:
+        """Return the same model with other names."""
+        return replace(self, inputs=tuple(inputs), outputs=tuple(outputs))
+
+    def with_shapes(self, shapes: Sequence[tuple[int | None, ...]]) -> SavedModel:
+        """Return the same model for inputs of these dimensions.
+
+        Raises:
+            TargetError: It takes only one size of batch.
+        """
+        for spec, shape in zip(self.taken, shapes, strict=True):
+            if spec.shape[0] is not None:
+                raise TargetError(
+                    f"The SavedModel takes batches of {spec.shape[0]} only.",
+                    received=f"{spec.name} {[spec.shape[0], *shape]}",
+                    expected="a batch of any size: ONNX needs it, and so does measuring",
+                    fix="export it again with None as first dimension: model.export(folder)",
+                )
+        taken = (
+            tf.TensorSpec((None, *shape), spec.dtype, name=spec.name)
+            for spec, shape in zip(self.taken, shapes, strict=True)
+        )
+        return replace(self, taken=tuple(taken))
+
+    def with_values(
+        self,
+        values: Mapping[int, Floats],  # noqa: ARG002 - the function has them
+        function: Callable[[], Callable[..., dict[str, Any]]],
+    ) -> SavedModel:
+        """Return a copy with other weights: its variables cannot be copied, its graph can."""
+        made = function()
+
+        def call(*tensors: Any) -> list[Any]:
+            result = made(*tensors)
+            return [result[name] for name in self.outputs]
+
+        # Nothing that fine-tuning can take apart has a loop.
+        return replace(self, function=call, weights=(), loops=False, root=None)
+
+    def unrolled(self) -> SavedModel:
+        """Return the model itself: what could be unrolled is gone."""
+        return self
 
 
-def open_saved_model(path: Path) -> ServedModel:
+def open_saved_model(path: Path, note: str = "") -> SavedModel:
     """Open a SavedModel folder.
+
+    Args:
+        path: The folder.
+        note: What the user should know about why it is this one.
 
     Raises:
         InvalidModelError: It is damaged, or it is not clear which signature is meant.
@@ -96,4 +160,28 @@ def open_saved_model(path: Path) -> ServedModel:
             fix="write the folder with model.export(), or give tf.saved_model.save() signatures=",
         )
     function = signatures[known[0] if known else next(iter(signatures))]
-    return ServedModel(function, root)
+    taken: Mapping[str, Any] = function.structured_input_signature[1]
+    given: Mapping[str, Any] = function.structured_outputs
+    # Sorted: the order in the file is not the same from one export to the next.
+    inputs, outputs = sorted(taken), sorted(given)
+
+    def call(*tensors: Any) -> list[Any]:
+        result = function(**dict(zip(inputs, tensors, strict=True)))
+        return [result[name] for name in outputs]
+
+    return SavedModel(
+        function=call,
+        taken=tuple(tf.TensorSpec(taken[n].shape, taken[n].dtype, name=n) for n in inputs),
+        given=tuple(given[name] for name in outputs),
+        inputs=tuple(plain(inputs)),
+        outputs=tuple(plain(outputs)),
+        weights=tuple(function.variables),
+        loops=_has_loop(function.graph.as_graph_def()),
+        note=note,
+        root=root,
+    )
+
+
+def _has_loop(graph: Any) -> bool:
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    return any(node.op in ("While", "StatelessWhile") for node in nodes)

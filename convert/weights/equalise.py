@@ -19,8 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from edgeward.convert.model.keras_model import KerasModel
 from edgeward.convert.model.loaded import LoadedModel
-from edgeward.convert.model.saved_model import ServedModel
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.errors import TargetError
 
@@ -72,12 +72,12 @@ def equalised(loaded: LoadedModel, samples: Mapping[str, Array]) -> LoadedModel:
         TargetError: It has no two layers between which channels can be scaled.
     """
     reason = "a SavedModel, which has no layers"
-    if not isinstance(loaded.model, ServedModel):
-        model = keras.models.clone_model(loaded.model)
-        model.set_weights(loaded.model.get_weights())
+    if loaded.layered is not None:
+        model = keras.models.clone_model(loaded.layered)
+        model.set_weights(loaded.layered.get_weights())
         pairs = list(_pairs(keras.Model(model.inputs, model.outputs)))
         if pairs:
-            copy = LoadedModel(model, loaded.inputs, loaded.outputs, loaded.note)
+            copy = KerasModel(model, loaded.inputs, loaded.outputs, loaded.note)
             for pair, largest in zip(pairs, _largest(copy, pairs, samples), strict=True):
                 _scale(pair, largest)
             return copy
@@ -151,9 +151,9 @@ def _scales(layer: Any) -> bool:
     )
 
 
-def _largest(loaded: LoadedModel, pairs: list[_Pair], samples: Mapping[str, Array]) -> list[Floats]:
+def _largest(loaded: KerasModel, pairs: list[_Pair], samples: Mapping[str, Array]) -> list[Floats]:
     """Return the largest magnitude of each channel of each activation between a pair."""
-    probe = LoadedModel(
+    probe = KerasModel(
         keras.Model(loaded.model.inputs, [pair.tensor for pair in pairs]),
         loaded.inputs,
         tuple(str(number) for number in range(len(pairs))),

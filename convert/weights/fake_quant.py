@@ -108,15 +108,14 @@ class Graph:
         handles = {id(handle): inner.op.name for handle, inner in concrete.graph.captures}
         found, skipped = kernels(frozen, set(handles.values()))
         weights = []
-        for place, variable in enumerate(self._loaded.model.weights):
-            inner = getattr(variable, "value", variable) if hasattr(variable, "path") else variable
+        for place, variable in enumerate(self._loaded.variables):
+            inner = variable.value
             node = handles.get(id(inner.handle)) if hasattr(inner, "handle") else None
             # Statistics of a normalisation are no weights: a variance must stay positive. The
             # kernels of layers that the user froze do change: they will be rounded as well.
             wanted = node in found or variable.trainable
             if node is not None and wanted and inner.dtype == tf.float32:
-                name = getattr(variable, "path", variable.name)
-                weights.append(Weight(node, name, inner, place, found.get(node)))
+                weights.append(Weight(node, variable.name, inner, place, found.get(node)))
         return weights, skipped
 
     def function(self, *, quantised: bool) -> Callable[..., Any]:

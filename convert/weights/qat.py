@@ -11,17 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
 
-from edgeward.convert.model.loaded import LoadedModel, recurrent_layers, unrolled
-from edgeward.convert.model.saved_model import ServedModel
+from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.settings import MIN_TUNING_SAMPLES
 from edgeward.convert.weights.distil import Student
 from edgeward.convert.weights.fake_quant import Graph
-from edgeward.runtime.arrays import Array, Floats
+from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError, TargetError
 
 __all__ = ["FineTuned", "FineTuning", "fine_tune"]
@@ -134,8 +131,8 @@ def fine_tune(
             expected="the Keras file, whose recurrent layers can be unrolled",
             fix="convert model.keras instead of the SavedModel",
         )
-    recurrent = bool(recurrent_layers(loaded))
-    graph = Graph(unrolled(loaded) if recurrent else loaded, activations=not recurrent)
+    recurrent = bool(loaded.recurrent)
+    graph = Graph(loaded.unrolled() if recurrent else loaded, activations=not recurrent)
     order = np.random.default_rng(seed).permutation(count)
     arrays = [np.asarray(inputs[name])[order] for name in loaded.inputs]
     student = Student(graph, arrays, max(count // 10, 1), learning_rate)
@@ -159,35 +156,8 @@ def fine_tune(
         activations=len(graph.points),
         skipped=tuple(graph.skipped),
     )
-    return FineTuned(_with_weights(loaded, graph, kept), record)
-
-
-class _TunedModel(ServedModel):
-    """A SavedModel with other weights: its variables cannot be copied, its graph can."""
-
-    def __init__(self, served: ServedModel, function: Any) -> None:
-        self.inputs, self.outputs = served.inputs, served.outputs
-        self.output_names, self.weights = served.output_names, []
-        self._call = function
-
-    def __call__(self, arguments: Any, training: bool = False) -> list[Any]:  # noqa: ARG002
-        tensors = arguments if isinstance(arguments, list) else [arguments]
-        result = self._call(*tensors)
-        return [result[name] for name in self.output_names]
-
-    @property
-    def loops(self) -> bool:
-        return False
-
-
-def _with_weights(loaded: LoadedModel, graph: Graph, values: list[Floats]) -> LoadedModel:
-    """Return a copy of the model with these weights."""
-    if isinstance(loaded.model, ServedModel):
-        model: Any = _TunedModel(loaded.model, graph.with_values(values))
-        return LoadedModel(model, loaded.inputs, loaded.outputs, loaded.note)
-    model = keras.models.clone_model(loaded.model)
-    weights = [np.asarray(weight) for weight in loaded.model.weights]
-    for weight, value in zip(graph.weights, values, strict=True):
-        weights[weight.place] = value
-    model.set_weights(weights)
-    return LoadedModel(model, loaded.inputs, loaded.outputs, loaded.note)
+    places = [weight.place for weight in graph.weights]
+    tuned = loaded.with_values(
+        dict(zip(places, kept, strict=True)), lambda: graph.with_values(kept)
+    )
+    return FineTuned(tuned, record)

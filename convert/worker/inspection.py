@@ -10,11 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeward.convert.worker.events import load_tensorflow
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["INSPECTED", "Inspection", "InspectionJob", "ModelInput", "ModelOutput", "inspect"]
 
@@ -137,19 +140,19 @@ def inspect(folder: Path, tell: Any) -> None:
     tell(stage="look at the model's outputs")
     values = _values(loaded, job, inputs)
     outputs = {}
-    for name, tensor in zip(loaded.outputs, loaded.model.outputs, strict=True):
-        shape, low, high = tuple(tensor.shape[1:]), None, None
+    for spec in loaded.results():
+        name, shape, low, high = spec.name, tuple(spec.shape[1:]), None, None
         if name in values:
             # What the graph does not know, the values do.
             shape = tuple(int(d) for d in values[name].shape[1:])
             low, high = float(values[name].min()), float(values[name].max())
             low, high = (low, high) if abs(low) + abs(high) < float("inf") else (None, None)
-        outputs[name] = ModelOutput(shape, _activation(tensor), low, high)
+        outputs[name] = ModelOutput(shape, loaded.activations[name], low, high)
     Inspection(inputs, outputs, loaded.loops).write(folder)
 
 
 def _values(
-    loaded: Any, job: InspectionJob, inputs: Mapping[str, ModelInput]
+    loaded: LoadedModel, job: InspectionJob, inputs: Mapping[str, ModelInput]
 ) -> Mapping[str, Array]:
     """Run the model on the first calibration samples; nothing where they do not fit.
 
@@ -173,14 +176,4 @@ def _values(
             arrays[name] = column.astype(wanted.dtype)
     except InvalidDataError:
         return {}
-    found: Mapping[str, Array] = loaded.predict(arrays)
-    return found
-
-
-def _activation(tensor: Any) -> str | None:
-    """Return the activation of the layer that gives the tensor; None for a SavedModel."""
-    layer = getattr(getattr(tensor, "_keras_history", None), "operation", None)
-    if type(layer).__name__ == "Softmax":
-        return "softmax"
-    activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", None)
+    return loaded.predict(arrays)

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
 from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.events import load_tensorflow
 from edgeward.runtime.arrays import Array
+
+if TYPE_CHECKING:
+    from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["CALIBRATION", "FLOAT_OUTPUTS", "JOB", "Attempt", "Job", "Opened", "Plan", "open_job"]
 
@@ -162,7 +165,7 @@ class Opened:
     """
 
     job: Job
-    loaded: Any
+    loaded: LoadedModel
     folder: Path
 
     def tensors(self, path: Path) -> Mapping[str, Array]:
@@ -178,13 +181,12 @@ class Opened:
         specs = {name: InputSpec.from_json(spec, name) for name, spec in self.job.inputs.items()}
         texts = {name: text.encode() for name, text in self.job.vocabularies.items()}
         samples = load_samples(path).named(list(specs), self.job.outputs)
-        found: Mapping[str, Array] = self.loaded.check(
+        return self.loaded.check(
             {
                 name: preprocess_batch(spec, samples.inputs[name], texts)
                 for name, spec in specs.items()
             }
         )
-        return found
 
     def calibration(self) -> Mapping[str, Array]:
         """Return the calibration samples of the job."""

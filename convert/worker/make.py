@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeward.convert.settings import Settings
 from edgeward.convert.variants import ArtifactId
@@ -23,6 +23,9 @@ from edgeward.convert.worker.inspection import inspect
 from edgeward.convert.worker.job import FLOAT_OUTPUTS, Opened, Plan, open_job
 from edgeward.convert.worker.memory import memory_error, says_memory
 from edgeward.runtime.errors import EdgewardError, TargetError
+
+if TYPE_CHECKING:
+    from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["main"]
 
@@ -106,7 +109,7 @@ def _named(error: EdgewardError, place: str, limit: int) -> EdgewardError:
     return memory_error(place, limit, error.message) if says_memory(str(error)) else error
 
 
-def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: Any) -> Any:
+def _tuned(opened: Opened, plan: Plan, samples: Any, settings: Settings, tell: Any) -> LoadedModel:
     from edgeward.convert.weights.equalise import equalised
     from edgeward.convert.weights.qat import fine_tune
 

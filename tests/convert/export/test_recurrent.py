@@ -20,7 +20,7 @@ from edgeward.convert.export.fused_lstm import can_fuse
 from edgeward.convert.export.tflite_graph import freeze
 from edgeward.convert.measure.measure import describe_artifact
 from edgeward.convert.model.load import load_model
-from edgeward.convert.model.loaded import LoadedModel, recurrent_layers, unrolled
+from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.settings import OLDEST
 from edgeward.convert.variants import DYNAMIC, FLOAT32, INT8
 from edgeward.runtime.arrays import Array
@@ -203,9 +203,9 @@ def test_what_cannot_be_fused_is_unrolled_with_the_same_answers(
     layer: object, tmp_path: Path
 ) -> None:
     loaded = load([layer()], tmp_path)
-    assert recurrent_layers(loaded)
+    assert loaded.recurrent
     assert not can_fuse(loaded)
-    stateless = unrolled(loaded)
+    stateless = loaded.unrolled()
     inputs = {"series": samples(20)}
     np.testing.assert_allclose(
         stateless.predict(inputs)["sign"], loaded.predict(inputs)["sign"], atol=1e-5
@@ -219,7 +219,7 @@ def test_mask_and_feed_forward_nets_are_not_fused(lstm: LoadedModel, tmp_path: P
     masked = load([keras.layers.Masking(), keras.layers.LSTM(4)], tmp_path)
     assert not can_fuse(masked)
     flat = load([keras.layers.Flatten()], tmp_path)
-    assert recurrent_layers(flat) == []
+    assert flat.recurrent == []
     assert not can_fuse(flat)
 
 

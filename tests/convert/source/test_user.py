@@ -19,7 +19,6 @@ from edgeward.convert.arguments import parse_expect, parse_shapes
 from edgeward.convert.export.tflite_graph import freeze
 from edgeward.convert.measure.reproduce import reproduce
 from edgeward.convert.model.load import load_model
-from edgeward.convert.model.loaded import recurrent_layers
 from edgeward.convert.samples.golden import choose_golden
 from edgeward.convert.source import user as user_source
 from edgeward.convert.source.open import open_source
@@ -172,7 +171,7 @@ def test_model_of_every_kind_answers_as_tensorflow_does(
     loaded = load_model(models / model)
     assert inputs in (None, loaded.inputs)
     assert loaded.outputs == outputs
-    assert recurrent_layers(loaded) == []
+    assert loaded.recurrent == []
     arrays = {s.name: X[:, : s.shape[1]] for s in loaded.signature(None)}
     found = loaded.predict(loaded.check(arrays))
     frozen = freeze(loaded)
@@ -202,7 +201,7 @@ def test_unknown_dimension_asks_for_a_shape_and_takes_it(models: Path, model: st
     ids = {"x": np.arange(21, dtype=np.int32).reshape(3, 7) % 20}
     assert loaded.predict(ids)["y"].shape == (3, 3)
     assert loaded.loops is (model == "tokens")
-    assert recurrent_layers(loaded) == ([] if model == "tokens" else ["lstm"])
+    assert loaded.recurrent == ([] if model == "tokens" else ["lstm"])
     for wrong in ({"x": (7, 2)}, {"z": (7,)}):
         with pytest.raises(UsageError, match="shape"):
             load_model(models / model, ["x"], ["y"], wrong)

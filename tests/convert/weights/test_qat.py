@@ -148,13 +148,13 @@ def test_saved_model_is_tuned_though_its_layers_are_gone(
 ) -> None:
     small.model.export(tmp_path / "saved", verbose=False)
     loaded = load_model(tmp_path / "saved")
-    values = [np.array(weight) for weight in loaded.model.weights]
+    values = [np.array(one.value) for one in loaded.variables]
     tuned = tune(loaded)
     assert len(tuned.record.kernels) == 5
     assert tuned.record.loss_after < tuned.record.loss_before
     assert changed(tuned, loaded) > 0
-    for weight, value in zip(loaded.model.weights, values, strict=True):
-        np.testing.assert_array_equal(weight, value)
+    for one, value in zip(loaded.variables, values, strict=True):
+        np.testing.assert_array_equal(one.value, value)
     data, _ = Exporter(tuned.loaded, noise(50), OLDEST, tmp_path).make("tflite-int8")
     assert len(describe("tflite-int8", data, None).inputs) == 2
 
