@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
@@ -21,18 +19,13 @@ from edgeward.convert.settings import DEFAULT, Settings, Switches
 from edgeward.convert.source.files import Hashes, bundle_name, model_kind, read_specs
 from edgeward.convert.source.source import Source
 from edgeward.convert.variants import ArtifactId
+from edgeward.convert.worker.packages import DECISIVE, versions
 from edgeward.runtime.errors import EdgewardError
 from edgeward.runtime.files import sha256_bytes, sha256_file
 from edgeward.runtime.samples import Samples
 from edgeward.train.run import REQUIRED_FILES, Run, latest_run
 
 __all__ = ["Request", "artifact_key", "environment"]
-
-# What converts and what measures; another version of any of them may give other files or numbers.
-_PACKAGES = (
-    "ai-edge-litert", "flatbuffers", "keras", "numpy", "onnx", "onnxruntime", "onnxslim", "scipy",
-    "tensorflow", "tensorflow-cpu", "tf2onnx", "tflite-runtime",
-)  # fmt: skip
 
 # Options that name files, by a path or by a text: their content counts.
 _FILES = ("calibration", "distil", "labels", "preprocessing", "test", "validation")
@@ -121,15 +114,13 @@ def environment() -> dict[str, str]:
     >>> sorted(environment())[:3]
     ['ai-edge-litert', 'code', 'flatbuffers']
     """
-    found = {
+    # Another version of any of them may give other files or numbers.
+    return {
         "code": _code(),
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        **versions(DECISIVE),
     }
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 @functools.cache

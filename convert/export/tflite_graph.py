@@ -19,6 +19,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import tensor_util
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from edgeward.convert.model.graph import function_of
 from edgeward.convert.model.loaded import LoadedModel
 
 __all__ = ["freeze", "quantisable", "without_inequalities"]
@@ -55,13 +56,10 @@ def quantisable(frozen: Any, *, slices: bool) -> Any:
     for node in fresh.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, name)
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(fresh, name=""), [])
-    return wrapped.prune(
-        [wrapped.graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs],
-        [
-            wrapped.graph.get_tensor_by_name(renamed.get(tensor.name, tensor.name))
-            for tensor in frozen.outputs
-        ],
+    return function_of(
+        fresh,
+        [tensor.name for tensor in frozen.inputs],
+        [renamed.get(tensor.name, tensor.name) for tensor in frozen.outputs],
     )
 
 
@@ -163,10 +161,10 @@ def without_inequalities(frozen: Any) -> Any:
         zero = fresh.node.add(name=f"{name}/zero", op="Const")
         zero.attr["dtype"].type = floats
         zero.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.float32(0)))
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(fresh, name=""), [])
-    return wrapped.prune(
-        [wrapped.graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs],
-        [wrapped.graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs],
+    return function_of(
+        fresh,
+        [tensor.name for tensor in frozen.inputs],
+        [tensor.name for tensor in frozen.outputs],
     )
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from edgeward.convert.model.graph import function_of
 from edgeward.convert.model.loaded import LoadedModel
 from edgeward.convert.weights.quant_points import Kernel, activation_points, kernels
 from edgeward.runtime.errors import TargetError
@@ -131,7 +132,7 @@ class Graph:
         feeds = [*self._inputs, *(f"{weight.node}:0" for weight in self.weights)]
         if quantised and self.points:
             feeds.append("edgeward_ranges:0")
-        pruned = _import(fresh, feeds, ends)
+        pruned = function_of(fresh, feeds, ends)
 
         def call(inputs: Sequence[Any], values: Sequence[Any], ranges: Any) -> dict[str, Any]:
             tail = [ranges] if quantised and self.points else []
@@ -142,7 +143,9 @@ class Graph:
     def ranges(self) -> Callable[..., Any]:
         """Return ``f(inputs, values) -> float32 [len(points), 2]``: min and max in a batch."""
         feeds = [*self._inputs, *(f"{weight.node}:0" for weight in self.weights)]
-        pruned = _import(self._open(set()), feeds, [f"{point}:0" for point in self.points], True)
+        pruned = function_of(
+            self._open(set()), feeds, [f"{point}:0" for point in self.points], _extremes
+        )
         return lambda inputs, values: tf.reshape(
             tf.stack(tf.nest.flatten(pruned(*inputs, *values))), (-1, 2)
         )
@@ -154,7 +157,7 @@ class Graph:
         nodes = {node.name: node for node in fresh.node}
         for weight, value in zip(self.weights, values, strict=True):
             nodes[weight.node].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-        pruned = _import(fresh, self._inputs, list(self._outputs.values()))
+        pruned = function_of(fresh, self._inputs, list(self._outputs.values()))
         return lambda *inputs: dict(
             zip(self._outputs, tf.nest.flatten(pruned(*inputs)), strict=True)
         )
@@ -209,17 +212,8 @@ def _add_fake_quant(fresh: Any, source: str, name: str, number: int) -> None:
     made.attr["num_bits"].i = 8
 
 
-def _import(fresh: Any, feeds: list[str], fetches: list[str], extremes: bool = False) -> Any:
-    """Return a function from the feeds to the fetches, or to the least and largest of each."""
-    ends: list[Any] = []
-
-    def build() -> None:
-        found = tf.graph_util.import_graph_def(fresh, name="", return_elements=fetches)
-        for tensor in found:
-            ends.extend([tf.reduce_min(tensor), tf.reduce_max(tensor)] if extremes else [tensor])
-
-    wrapped = tf.compat.v1.wrap_function(build, [])
-    return wrapped.prune([wrapped.graph.get_tensor_by_name(name) for name in feeds], ends)
+def _extremes(tensor: Any) -> list[Any]:
+    return [tf.reduce_min(tensor), tf.reduce_max(tensor)]
 
 
 def quantised_kernel(value: Any, kernel: Kernel) -> Any:

@@ -7,7 +7,6 @@ argument; the first one is the work folder.
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import json
 import os
 import signal
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.worker.memory import limit_memory
+from edgeward.convert.worker.packages import CONVERTING, versions
 from edgeward.runtime.errors import EdgewardError
 
 __all__ = ["describe_error", "load_tensorflow", "serve"]
 
 PR_SET_PDEATHSIG = 1
-
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 
 def serve(arguments: list[str], work: Callable[[Path, Callable[..., None]], None]) -> int:
@@ -48,7 +46,7 @@ def serve(arguments: list[str], work: Callable[[Path, Callable[..., None]], None
         except EdgewardError as error:
             tell(error=type(error).__name__, **describe_error(error))
             return error.exit_code
-        tell(done=True, versions=_versions())
+        tell(done=True, versions=versions(CONVERTING))
     return 0
 
 
@@ -89,13 +87,3 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -18,8 +17,9 @@ from typing import Any
 
 import edgeward
 from edgeward.convert.worker.memory import data_size, memory_error, says_memory, showed_limit
+from edgeward.convert.worker.packages import check_installed
 from edgeward.runtime import errors
-from edgeward.runtime.errors import ConverterError, EdgewardError, MissingExtraError
+from edgeward.runtime.errors import ConverterError, EdgewardError
 
 __all__ = ["run_worker"]
 
@@ -59,7 +59,7 @@ def run_worker(
             or names the limit where it ran out of memory.
         EdgewardError: A deliberate error of the worker, as itself.
     """
-    _check_packages()
+    check_installed()
     reader, writer = os.pipe()
     log = folder / LOG
     with log.open("wb") as output:
@@ -107,12 +107,6 @@ class _Watch:
 
     def look(self) -> None:
         self.peak = max(self.peak, data_size(self.process.pid))
-
-
-def _check_packages() -> None:
-    for module in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError(f"{module}, which converts models,", "convert")
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from edgeward.convert.worker import packages
 from edgeward.convert.worker import process as child
 from edgeward.convert.worker.job import CALIBRATION, Job
 from edgeward.convert.worker.memory import says_memory, showed_limit
@@ -87,7 +88,7 @@ def test_damaged_model_file_is_an_invalid_model(folder: Path) -> None:
 
 
 def test_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"edgeward\[convert\]"):
         run_worker(folder, timeout=60, on_event=ignore)
 
