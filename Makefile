@@ -21,10 +21,10 @@ check: venv ## lint and types
 	$(BIN)/mypy
 
 fast: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/android
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/android --durations 10
 
 slow: venv ## the tests that take minutes
-	$(BIN)/python -m pytest -m 'slow and not device' --ignore tests/android
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not device' --ignore tests/android --durations 10
 
 BUNDLE ?= demo-output/bundles/mnist_cnn
 
