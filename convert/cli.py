@@ -12,6 +12,7 @@ from edgeward.convert.report.markdown import error_to_markdown
 from edgeward.convert.variants import OFFERED
 from edgeward.runtime.console import guarded, print_json, say
 from edgeward.runtime.errors import EdgewardError, MissingExtraError, RefusedError, UsageError
+from edgeward.runtime.system import require_posix
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    require_posix("convert")
     variants = [name for name in OFFERED if getattr(options, name)]
     if not variants and not options.everything:
         raise UsageError(

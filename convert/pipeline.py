@@ -15,6 +15,7 @@ from edgeward.convert.report.report import ConversionReport
 from edgeward.convert.source.files import Hashes
 from edgeward.convert.variants import INT8
 from edgeward.runtime.errors import MissingExtraError
+from edgeward.runtime.system import require_posix
 
 __all__ = ["convert", "convert_as"]
 
@@ -113,6 +114,7 @@ def convert_as(options: Options) -> ConversionReport:
     Args:
         options: What is asked for.
     """
+    require_posix("convert")
     started = time.monotonic()
     hashes = Hashes()
     request = Request.of(options, hashes) if options.reuse else None

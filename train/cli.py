@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeward.runtime.console import guarded, print_json
 from edgeward.runtime.errors import EdgewardError, UsageError
+from edgeward.runtime.system import require_posix
 from edgeward.train.arguments import parse, typed_changes, typed_options
 from edgeward.train.listing import list_recipes
 from edgeward.train.options import Options
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    require_posix("train")
     if arguments.list:
         names = NAMES if arguments.recipe is None else (arguments.recipe,)
         list_recipes([load_recipe(name) for name in names], arguments.json)

@@ -26,15 +26,14 @@ def isolated(
     *arguments: Any,
     timeout: float | None = None,
 ) -> _Result:
-    """Return ``function(*arguments)``, computed in a forked process where the system can fork.
+    """Return ``function(*arguments)``, computed in a forked process.
 
     Args:
         what: What is done, for the message.
         function: Its result and its errors go through pickle.
         arguments: Of the function; shared with the process, not sent to it: samples and models
             may have hundreds of megabytes.
-        timeout: Seconds until the process is killed; None waits for ever, and so does a system
-            that cannot fork.
+        timeout: Seconds until the process is killed; None waits for ever.
 
     The process may take as much memory as the machine allows a worker, beyond what it shares with
     this one.
@@ -43,8 +42,6 @@ def isolated(
         TargetError: The process died, or ran out of memory or time.
         Exception: What the function raises.
     """
-    if "fork" not in multiprocessing.get_all_start_methods():
-        return function(*arguments)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(sender, what, function, arguments), daemon=True)

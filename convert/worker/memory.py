@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +110,9 @@ def limit_memory(size: int) -> None:
     """
     if not size:
         return
+    # Not on Windows, which reads reports but converts nothing.
+    import resource
+
     taken = data_size()
     if taken >= size:
         raise memory_error("load TensorFlow", size, f"TensorFlow alone takes {_show(taken)}")
