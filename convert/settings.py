@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from edgeward.convert.variants import INT8_MIXED, ArtifactId
 from edgeward.runtime.errors import TargetError, UsageError
@@ -66,15 +64,6 @@ class Settings:
         text = f"{self.method} ranges from {self.samples or 'all'} calibration samples"
         text += "; channels equalised" if self.equalise else ""
         return text + (f"; in float: {', '.join(self.float_layers)}" if self.float_layers else "")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON."""
-        return {**asdict(self), "float_layers": list(self.float_layers)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Settings:
-        """Read what ``to_json`` gave."""
-        return cls(**{**values, "float_layers": tuple(values["float_layers"])})
 
 
 DEFAULT = Settings()

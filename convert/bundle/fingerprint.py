@@ -101,7 +101,7 @@ def artifact_key(
             "vocabularies": _hashes(source.vocabularies),
             "shapes": {name: list(shape) for name, shape in source.shapes.items()},
             "switches": asdict(switches),
-            "settings": settings.to_json(),
+            "settings": asdict(settings),
             "calibration": _columns(calibration) if calibrated else None,
             "made by": environment(),
         }

@@ -6,13 +6,13 @@ is ``inspected.json``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeward.convert.worker.events import load_tensorflow
+from edgeward.convert.worker.protocol import read, write
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import InvalidDataError
 
@@ -70,20 +70,12 @@ class Inspection:
 
     def write(self, folder: Path) -> None:
         """Write the answer into the work folder."""
-        (folder / INSPECTED).write_text(json.dumps(asdict(self)))
+        write(folder / INSPECTED, self)
 
     @classmethod
     def read(cls, folder: Path) -> Inspection:
         """Read the answer from the work folder."""
-        value = json.loads((folder / INSPECTED).read_text())
-        return cls(
-            {n: ModelInput(tuple(i["shape"]), i["dtype"]) for n, i in value["inputs"].items()},
-            {
-                name: ModelOutput(**{**output, "shape": tuple(output["shape"])})
-                for name, output in value["outputs"].items()
-            },
-            value["loops"],
-        )
+        return read(folder / INSPECTED, cls)
 
 
 @dataclass(frozen=True)
@@ -110,12 +102,12 @@ class InspectionJob:
 
     def write(self, folder: Path) -> None:
         """Write the job into the work folder."""
-        (folder / JOB).write_text(json.dumps(asdict(self)))
+        write(folder / JOB, self)
 
     @classmethod
     def read(cls, folder: Path) -> InspectionJob:
         """Read the job from the work folder."""
-        return cls(**json.loads((folder / JOB).read_text()))
+        return read(folder / JOB, cls)
 
 
 def inspect(folder: Path, tell: Any) -> None:

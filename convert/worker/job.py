@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeward.convert.settings import DEFAULT, OLDEST, Settings, Switches
 from edgeward.convert.variants import ArtifactId
 from edgeward.convert.worker.events import load_tensorflow
+from edgeward.convert.worker.protocol import read, write
 from edgeward.runtime.arrays import Array
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Job:
 
     model: str
     test: str
-    inputs: dict[str, object]
+    inputs: dict[str, Any]
     outputs: list[str]
     vocabularies: dict[str, str]
     artifacts: list[str]
@@ -59,15 +59,12 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write the job into the work folder."""
-        (folder / JOB).write_text(json.dumps(asdict(self)))
+        write(folder / JOB, self)
 
     @classmethod
     def read(cls, folder: Path) -> Job:
         """Read the job from the work folder."""
-        values = json.loads((folder / JOB).read_text())
-        switches = Switches(**values["switches"])
-        settings = {name: Settings.from_json(given) for name, given in values["settings"].items()}
-        return cls(**{**values, "switches": switches, "settings": settings})
+        return read(folder / JOB, cls)
 
 
 @dataclass(frozen=True)
@@ -139,19 +136,12 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Write the plan into the work folder."""
-        (folder / _ATTEMPTS).write_text(json.dumps(asdict(self)))
+        write(folder / _ATTEMPTS, self)
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
         """Read the plan from the work folder."""
-        values = json.loads((folder / _ATTEMPTS).read_text())
-        return cls(
-            [
-                Attempt(**{**one, "settings": Settings.from_json(one["settings"])})
-                for one in values["attempts"]
-            ],
-            values["distil"],
-        )
+        return read(folder / _ATTEMPTS, cls)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from edgeward.convert.formats import FORMATS
 from edgeward.convert.settings import DEFAULT, METHODS, Settings, check_settings
 from edgeward.convert.variants import ArtifactId, plan
 from edgeward.convert.worker.job import Job
+from edgeward.convert.worker.protocol import read, write
 from edgeward.runtime.errors import TargetError, UsageError
 
 MIXED = Settings("mse", 200, ("a/MatMul", "b/Conv;b/Relu"))
@@ -18,9 +18,9 @@ EQUAL = Settings(equalise=True)
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, Settings("percentile-99.9"), MIXED, EQUAL])
-def test_settings_survive_json(settings: Settings) -> None:
-    text = json.dumps(settings.to_json())
-    assert Settings.from_json(json.loads(text)) == settings
+def test_settings_survive_json(settings: Settings, tmp_path: Path) -> None:
+    write(tmp_path / "settings.json", settings)
+    assert read(tmp_path / "settings.json", Settings) == settings
 
 
 @pytest.mark.parametrize(
