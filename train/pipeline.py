@@ -15,13 +15,16 @@ from edgeward.runtime.errors import UsageError
 from edgeward.runtime.files import write_atomic
 from edgeward.runtime.strict_json import dumps, loads
 from edgeward.train.console import Console
-from edgeward.train.datasets.balanced import draw_balanced
+from edgeward.train.datasets.balanced import balanced_indices
 from edgeward.train.datasets.dataset import Dataset, check_dataset
+from edgeward.train.datasets.near_duplicates import find_near_duplicates
+from edgeward.train.datasets.rare import describe, rare_classes
 from edgeward.train.loop.devices import choose_device
 from edgeward.train.loop.interrupts import Interrupts
 from edgeward.train.loop.session import Session, Setup
 from edgeward.train.options import Options
 from edgeward.train.recipe import Hyperparameters, Recipe
+from edgeward.train.recipes import NAMES
 from edgeward.train.results.write import write_run
 from edgeward.train.run import RunInfo
 from edgeward.train.transfer import adopt
@@ -72,6 +75,9 @@ def train(
     """
     started = time.perf_counter()
     setup = set_up(recipe, hyper, options, console)
+    if setup.device.is_chief:
+        own = options.data is not None or recipe.name not in NAMES
+        setup = replace(setup, dataset=_note(setup.recipe, setup.dataset, own, console))
     state = None if resumption is None else resumption.state
     if state is not None:
         check_resumed_data(state, setup.dataset.sha256, setup.device.policy)
@@ -151,6 +157,27 @@ def load_data(
     return recipe, _limit(recipe, dataset, options)
 
 
+def _note(recipe: Recipe, dataset: Dataset, own: bool, console: Console) -> Dataset:
+    """Say what is worth knowing of the data, and return them with those notes.
+
+    Args:
+        recipe: Already specialised.
+        dataset: Already checked.
+        own: Whether the data are people's own: published splits are not searched for
+            near-duplicates, which takes seconds.
+        console: Where it is said.
+    """
+    notes = find_near_duplicates(dataset, recipe.inputs) if own else []
+    for name, spec in recipe.outputs.items():
+        if spec.task in ("classification", "binary"):
+            targets = dataset.train.targets[name]
+            rare = rare_classes(spec, targets)
+            notes += [describe(spec, targets, rare)] if rare else []
+    for note in notes:
+        console.say(note)
+    return replace(dataset, notes=(*dataset.notes, *notes))
+
+
 def _limit(recipe: Recipe, dataset: Dataset, options: Options) -> Dataset:
     """Return the data set with as many training samples as were asked for."""
     count = options.samples
@@ -163,8 +190,11 @@ def _limit(recipe: Recipe, dataset: Dataset, options: Options) -> Dataset:
     if not count:
         return dataset
     ((name, spec),) = recipe.outputs.items()
-    drawn = draw_balanced(dataset.train, name, spec, seed=options.seed, count=count)
-    return replace(dataset, train=drawn)
+    drawn = balanced_indices(dataset.train, name, spec, seed=options.seed, count=count)
+    groups = dict(dataset.groups)
+    if groups:
+        groups["train"] = groups["train"][drawn]
+    return replace(dataset, train=dataset.train.take(drawn), groups=groups)
 
 
 def _mention_search(info: RunInfo, partial: PartialRun) -> RunInfo:

@@ -19,7 +19,22 @@ from edgeward.train.datasets.dataset import Dataset
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Hyperparameters", "Learner", "Recipe", "Setting", "Transfer", "override"]
+__all__ = [
+    "BALANCE",
+    "VALIDATION",
+    "ClassHyperparameters",
+    "Hyperparameters",
+    "Learner",
+    "Recipe",
+    "Setting",
+    "Transfer",
+    "first_threshold",
+    "override",
+]
+
+BALANCE = ("none", "weights", "batches")
+# ``threshold=validation``: chosen on the validation split.
+VALIDATION = "validation"
 
 # What people call the hyper-parameter of ``Recipe.shift``, unless a recipe says otherwise.
 _SHIFT = "shift"
@@ -64,6 +79,38 @@ class Hyperparameters:
     def explain(self) -> dict[str, str]:
         """Return name -> one-line explanation."""
         return {f.name: f.metadata["help"] for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class ClassHyperparameters(Hyperparameters):
+    """What recipes with classes have besides; see ``train.datasets.balanced``."""
+
+    balance: str = parameter(
+        "none", "for rare classes: weights (of the loss) or batches (each class as often)"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.balance in BALANCE, "balance", ", ".join(BALANCE))
+
+
+def first_threshold(hyper: Any) -> float:
+    """Return the threshold of a binary output to begin with: 0.5 where validation will choose it.
+
+    Args:
+        hyper: Hyper-parameters whose ``threshold`` is a number as text, or ``validation``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if hyper.threshold == VALIDATION:
+        return 0.5
+    try:
+        value = float(hyper.threshold)
+    except ValueError:
+        value = math.nan
+    hyper.require(0 < value < 1, "threshold", f"a number between 0 and 1, or {VALIDATION!r}")
+    return value
 
 
 @dataclass(frozen=True)

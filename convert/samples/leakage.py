@@ -17,6 +17,7 @@ import numpy as np
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array, Floats
 from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.samples import Samples
 
 __all__ = ["Leakage", "find_leakage", "without_leaked"]
 
@@ -27,6 +28,18 @@ FEW = 0.05
 _REPEATS = 2.0
 
 _SHOWN = 5
+
+_FIX = (
+    "split the data before anything else; calibrate on samples of the training split alone, and "
+    "remove duplicates"
+)
+_FIX_DISCRETE = (
+    "these inputs are whole numbers (ids, categories), which may repeat by nature; then split by "
+    "distinct input (np.unique(x, axis=0)), or leave what recurs out of the calibration and the "
+    "validation samples. Else split the data before anything else"
+)
+# More whole numbers in a sample are an image or a text, and those do not repeat by nature.
+_MOST_DISCRETE = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ def find_leakage(source: Source) -> Leakage:
     """
     if not source.test.targets:
         return Leakage()
-    test = _Split("test", "the drift", source.test_digests)
+    test = _Split("test", "the drift", source.test, source.test_digests)
     calibrating = f"calibration samples ({source.calibration_name})"
     calibration = source.calibration_digests
     notes: list[str] = []
@@ -67,7 +80,7 @@ def find_leakage(source: Source) -> Leakage:
         digests = source.validation_digests
         leaked |= {*test.shared_with(f"validation samples ({file.name})", digests, notes)}
         if set(source.test.targets) <= set(validation.targets):
-            split = _Split("validation", "what a repair is chosen by", digests)
+            split = _Split("validation", "what a repair is chosen by", validation, digests)
             choosing = split.shared_with(calibrating, calibration, notes)
     return Leakage(tuple(sorted(leaked)), tuple(notes), tuple(choosing))
 
@@ -79,11 +92,13 @@ class _Split:
     Attributes:
         name: ``test`` or ``validation``.
         use: What its samples are for, and what some of them may be left out of.
+        samples: The samples themselves.
         digests: A hash of each.
     """
 
     name: str
     use: str
+    samples: Samples
     digests: Sequence[bytes]
 
     def shared_with(self, where: str, others: Sequence[bytes], notes: list[str]) -> list[int]:
@@ -114,12 +129,18 @@ class _Split:
                 "often, so they are kept: inputs of few values repeat by nature"
             )
             return []
+        discrete = _is_discrete(self.samples)
+        if discrete and len(shared) <= _REPEATS * _expected(others, total):
+            notes.append(
+                f"{count} among the {where}: {shown}; the {where} repeat each other as often, so "
+                "they are kept: whole numbers (ids, categories) repeat by nature"
+            )
+            return []
         raise InvalidDataError(
             f"{self.name.capitalize()} samples are found among the {where}.",
             received=f"{count}: {shown}",
             expected=f"none; up to {FEW:.0%} would be left out",
-            fix="split the data before anything else; calibrate on samples of the training "
-            "split alone, and remove duplicates",
+            fix=_FIX_DISCRETE if discrete else _FIX,
         )
 
 
@@ -144,6 +165,26 @@ def without_leaked(
     kept: Array = np.delete(np.arange(len(source.test)), leakage.indices)
     clean = replace(source, test=source.test.take(kept))
     return clean, {name: array[kept] for name, array in values.items()}, list(leakage.notes)
+
+
+def _is_discrete(samples: Samples) -> bool:
+    """Tell whether the inputs are few whole numbers each, as ids and categories are."""
+    columns = list(samples.inputs.values())
+    if not all(isinstance(column, np.ndarray) for column in columns):
+        return False
+    arrays = [np.asarray(column).reshape(len(samples), -1) for column in columns]
+    if sum(array.shape[1] for array in arrays) > _MOST_DISCRETE:
+        return False
+    return all(bool((array == np.floor(array)).all()) for array in arrays)
+
+
+def _expected(digests: Sequence[bytes], count: int) -> float:
+    """Return how many of ``count`` more samples of the same kind would be found among these.
+
+    It is the share of these that are found among the others of them: had both been drawn from one
+    source, that is what to expect.
+    """
+    return _repeated(digests) / len(digests) * count
 
 
 def _repeated(digests: Sequence[bytes]) -> int:

@@ -30,6 +30,10 @@ class Dataset:
         test: What is measured at the end, and nothing else.
         vocabularies: File name -> content, for the ``lookup`` steps that name it; made of the
             training split alone.
+        groups: Split -> the group of each sample, [N] of texts or whole numbers: the person, the
+            recording or the scene that it comes from. All splits, or none. No group is in two
+            splits, and ``--folds`` keeps them together.
+        notes: What was noticed while loading, for ``run.json``.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Dataset:
     validation: Samples
     test: Samples
     vocabularies: Mapping[str, bytes] = field(default_factory=dict)
+    groups: Mapping[str, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Samples]:
@@ -53,8 +59,11 @@ def check_dataset(
 
     Raises:
         InvalidDataError: Names the split and the sample: a value that is not finite, a wrong
-            dtype or shape, a label out of range; or a class or vocabulary that is missing.
+            dtype or shape, a label out of range; or a class or vocabulary that is missing; or
+            groups that do not fit the splits.
     """
+    if dataset.groups:
+        _check_groups(dataset)
     for file in vocabulary_names(inputs.values()):
         if file not in dataset.vocabularies:
             raise InvalidDataError(
@@ -79,6 +88,28 @@ def check_dataset(
     for name, output in outputs.items():
         if output.labels is not None:
             _check_classes(output.labels, dataset.train.targets[name])
+
+
+def _check_groups(dataset: Dataset) -> None:
+    lengths = {split: np.shape(ids) for split, ids in dataset.groups.items()}
+    expected = {split: (len(samples),) for split, samples in dataset.splits.items()}
+    if lengths != expected:
+        raise InvalidDataError(
+            "The groups do not fit the splits.",
+            received=lengths,
+            expected=expected,
+            fix="Dataset(groups={...}), split -> one id for each sample",
+        )
+    found: dict[object, str] = {}
+    for split, ids in dataset.groups.items():
+        for one in np.unique(ids).tolist():
+            other = found.setdefault(one, split)
+            if other != split:
+                raise InvalidDataError(
+                    "A group is in two splits: what is measured would not hold for new ones.",
+                    received=f"group {one!r} in {other} and {split}",
+                    expected="each person, recording or scene in one split",
+                )
 
 
 def _check_targets(spec: OutputSpec, targets: Array, split: str) -> None:

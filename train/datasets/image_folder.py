@@ -21,8 +21,9 @@ from edgeward.runtime.samples import Samples
 from edgeward.runtime.specs import InputSpec
 from edgeward.runtime.steps import Grayscale, ResizeBilinear
 from edgeward.train.datasets.cache import Say
-from edgeward.train.datasets.class_folders import find_classes, name_some
+from edgeward.train.datasets.class_folders import find_classes, group_of, name_some
 from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.group_split import split_groups
 from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["NAME", "ImageFolder", "load"]
@@ -58,7 +59,9 @@ class _Image:
     luma: Array
 
 
-def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) -> ImageFolder:
+def load(
+    path: Path | None, size: int, channels: str, shares: Shares, say: Say, group: str = ""
+) -> ImageFolder:
     """Load images as raw samples: ``image`` uint8 [N, size, size, C], ``label`` int64 [N].
 
     Args:
@@ -67,9 +70,11 @@ def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) 
         channels: ``rgb``, ``gray``, or ``auto``: gray if no image has color.
         shares: Parts of each class that validate and test.
         say: Told what was read and what was left out.
+        group: How a file tells its group, see ``class_folders.group_of``: no group is in two
+            splits. Empty: each image stands for itself.
 
     Raises:
-        UsageError: No folder was named.
+        UsageError: No folder was named, or ``group`` is no pattern.
         InvalidDataError: An image cannot be read, a class is empty or too small, there is one
             class only, or an image is in two classes; names the file.
     """
@@ -79,13 +84,24 @@ def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) 
             expected="a folder with one sub-folder per class",
             fix="python -m train image_folder --data DIR",
         )
-    classes = find_classes(path, say)
+    classes = find_classes(path, say, group)
     images = {label: [_read(file, size) for file in files] for label, files in classes.items()}
     everything = [image for of_class in images.values() for image in of_class]
     _refuse_contradictions(images)
     depth = _choose_channels(channels, everything, say)
     places: dict[str, list[tuple[_Image, int]]] = {split: [] for split in _SPLITS}
-    for index, (label, of_class) in enumerate(images.items()):
+    notes: tuple[str, ...] = ()
+    if group:
+        pairs = [(image, index) for index, one in enumerate(images.values()) for image in one]
+        found = split_groups(
+            [group_of(image.path, group) for image, _ in pairs],
+            [image.digest for image, _ in pairs],
+            [index for _, index in pairs],
+            *(shares, tuple(images), str(path), say),
+        )
+        places = {split: [pairs[i] for i in chosen] for split, chosen in found.places.items()}
+        notes = found.notes
+    for index, (label, of_class) in enumerate(() if group else images.items()):
         keys = [image.digest for image in of_class]
         for split, chosen in split_class(keys, shares, f"{path / label}").items():
             places[split] += [(of_class[i], index) for i in chosen]
@@ -101,6 +117,12 @@ def load(path: Path | None, size: int, channels: str, shares: Shares, say: Say) 
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
+        groups={
+            split: np.array([group_of(image.path, group) for image, _ in _ordered(chosen)])
+            for split, chosen in places.items()
+            if group
+        },
+        notes=notes,
         labels=tuple(images),
         channels=depth,
     )
@@ -149,9 +171,13 @@ def _choose_channels(wanted: str, images: Sequence[_Image], say: Say) -> int:
     return 3
 
 
-def _samples(chosen: Sequence[tuple[_Image, int]], channels: int) -> Samples:
+def _ordered(chosen: Sequence[tuple[_Image, int]]) -> list[tuple[_Image, int]]:
     # By hash, not class by class: any first part is a fair sample.
-    ordered = sorted(chosen, key=lambda pair: (pair[0].digest, pair[0].path))
+    return sorted(chosen, key=lambda pair: (pair[0].digest, pair[0].path))
+
+
+def _samples(chosen: Sequence[tuple[_Image, int]], channels: int) -> Samples:
+    ordered = _ordered(chosen)
     pixels = [
         image.luma
         if channels == 1

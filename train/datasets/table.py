@@ -15,6 +15,7 @@ from edgeward.runtime.samples import Samples
 from edgeward.train.datasets.cache import Say
 from edgeward.train.datasets.csv_cells import Cells, is_number, read_cells
 from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.group_split import GroupSplit, split_groups
 from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["NAME", "TASKS", "Scaling", "Table", "load"]
@@ -59,7 +60,15 @@ class Table(Dataset):
     target: Scaling | None
 
 
-def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares, say: Say) -> Table:
+def load(
+    path: Path | None,
+    target: str,
+    ignore: str,
+    task: str,
+    shares: Shares,
+    say: Say,
+    group: str = "",
+) -> Table:
     """Load a table as raw samples: ``features`` float32 [N, F]; ``target`` int64 [N] or [N, 1].
 
     Rows of equal features go into one split, whatever their target is.
@@ -72,6 +81,8 @@ def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares,
             at most 20 different whole numbers with 3 rows each.
         shares: Parts that validate and test; of each class, if there are classes.
         say: Told what was read.
+        group: Name of the column that tells the person, the recording or the scene of each row:
+            no group is in two splits, and the column is no feature. Empty: rows are independent.
 
     Raises:
         UsageError: No file, no target, or a column that does not exist.
@@ -85,10 +96,15 @@ def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares,
             fix="python -m train table --data FILE.csv --set target=COLUMN",
         )
     cells = read_cells(path)
-    columns = _choose_columns(cells, target, ignore)
+    columns = _choose_columns(cells, target, ignore, group)
     features = np.stack([cells.numbers(name) for name in columns], axis=1)
     labels, targets = _read_target(cells, target, task)
-    rows = _split(features, targets, labels, shares, f"{path}, column {target!r}")
+    where = f"{path}, column {target!r}"
+    of_rows = cells.column(group) if group else []
+    found = GroupSplit({}, ())
+    if group:
+        found = _split_by_group(of_rows, features, targets, labels, shares, str(path), say)
+    rows = found.places or _split(features, targets, labels, shares, where)
     scaling = Scaling.of(features[rows["train"]])
     kind = "a number" if labels is None else f"one of {len(labels)} classes"
     say(f"Data: {len(features):,} rows of {path}, {len(columns)} features; {target} is {kind}.")
@@ -103,6 +119,10 @@ def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares,
         train=samples("train"),
         validation=samples("validation"),
         test=samples("test"),
+        groups={
+            split: np.array([of_rows[i] for i in chosen]) for split, chosen in rows.items() if group
+        },
+        notes=found.notes,
         columns=tuple(columns),
         labels=labels,
         features=scaling,
@@ -110,8 +130,15 @@ def load(path: Path | None, target: str, ignore: str, task: str, shares: Shares,
     )
 
 
-def _choose_columns(cells: Cells, target: str, ignore: str) -> list[str]:
+def _choose_columns(cells: Cells, target: str, ignore: str, group: str) -> list[str]:
     left_out = [name.strip() for name in ignore.split(",") if name.strip()]
+    if group:
+        left_out.append(group)
+    if group == target:
+        raise UsageError(
+            "The column to predict cannot be the one of the groups.",
+            received=f"target {target!r}, group {group!r}",
+        )
     for name in (target, *left_out):
         if name not in cells.header:
             raise UsageError(
@@ -163,6 +190,24 @@ def _are_classes(texts: Sequence[str], numbers: Sequence[str]) -> bool:
         return False
     counts = np.unique([float(text) for text in texts], return_counts=True)[1]
     return len(counts) <= _MOST_CLASSES and bool(counts.min() >= _FEWEST_ROWS)
+
+
+def _split_by_group(
+    groups: Sequence[str],
+    features: Floats,
+    targets: Array,
+    labels: tuple[str, ...] | None,
+    shares: Shares,
+    where: str,
+    say: Say,
+) -> GroupSplit:
+    keys = [hashlib.sha256(row.tobytes()).hexdigest() for row in features]
+    classes = [0] * len(keys) if labels is None else targets.tolist()
+    found = split_groups(groups, keys, classes, shares, labels, where, say)
+    places = {
+        split: sorted(chosen, key=lambda i: keys[i]) for split, chosen in found.places.items()
+    }
+    return GroupSplit(places, found.notes)
 
 
 def _split(

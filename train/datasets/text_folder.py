@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeward.runtime.errors import InvalidDataError
 from edgeward.train.datasets.cache import Say
-from edgeward.train.datasets.class_folders import find_classes
+from edgeward.train.datasets.class_folders import find_classes, group_of
 from edgeward.train.datasets.split import Shares
 from edgeward.train.datasets.texts import LabelledText, TextDataset, split_texts
 
@@ -19,7 +19,7 @@ NAME = "text_folder"
 _MAX_BYTES = 1_000_000
 
 
-def load(path: Path, words: int, shares: Shares, say: Say) -> TextDataset:
+def load(path: Path, words: int, shares: Shares, say: Say, group: str = "") -> TextDataset:
     """Load texts as raw samples: ``text``, N texts as bytes; ``label`` int64 [N] of 0 and 1.
 
     Args:
@@ -28,12 +28,15 @@ def load(path: Path, words: int, shares: Shares, say: Say) -> TextDataset:
         words: Lines of the vocabulary at most, with the two reserved ones.
         shares: Parts of each class that validate and test.
         say: Told what was read and what was left out.
+        group: How a file tells its group, see ``class_folders.group_of``: no group is in two
+            splits. Empty: each text stands for itself.
 
     Raises:
+        UsageError: ``group`` is no pattern.
         InvalidDataError: Not two classes, a class too small, or a file that is no UTF-8 text;
             names the file.
     """
-    classes = find_classes(path, say)
+    classes = find_classes(path, say, group)
     if len(classes) != 2:
         raise InvalidDataError(
             "The model tells two classes apart.",
@@ -46,7 +49,7 @@ def load(path: Path, words: int, shares: Shares, say: Say) -> TextDataset:
     for index, (label, files) in enumerate(classes.items()):
         for file in files:
             text = _read(file)
-            texts.append(LabelledText(text, index))
+            texts.append(LabelledText(text, index, group_of(file, group) if group else ""))
             # The length too, or else two texts and their sum would be the same.
             digest.update(f"{label}\n{len(text)}\n".encode() + text)
     say(f"Data: {len(texts):,} texts of the classes {negative!r} and {positive!r} from {path}.")

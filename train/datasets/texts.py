@@ -12,6 +12,7 @@ from edgeward.runtime.preprocessing import tokenize
 from edgeward.runtime.samples import Samples
 from edgeward.train.datasets.cache import Say
 from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.group_split import split_groups
 from edgeward.train.datasets.split import Shares, split_class
 
 __all__ = ["VOCABULARY", "LabelledText", "TextDataset", "make_vocabulary", "split_texts"]
@@ -29,10 +30,12 @@ class LabelledText:
     Args:
         text: UTF-8 bytes.
         label: 0 or 1.
+        group: The person or the source that it comes from; empty where that does not count.
     """
 
     text: bytes
     label: int
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,8 @@ def split_texts(
 ) -> TextDataset:
     """Return raw samples: ``text``, N texts as bytes; ``label`` int64 [N] of 0 and 1.
 
-    Texts that are the same to a model (equal tokens) are in one split. Those without any word,
+    Texts that are the same to a model (equal tokens) are in one split, and so are those of one
+    group, where texts have groups. Those without any word,
     and those that are the same in both classes, are left out.
 
     Args:
@@ -84,7 +88,21 @@ def split_texts(
     if dropped["both"]:
         say(f"Data: left out, because they are in both classes: {dropped['both']} texts.")
     chosen: dict[str, list[LabelledText]] = {"train": [], "validation": [], "test": []}
-    for label in (0, 1):
+    grouped = any(one.group for one in texts)
+    notes: tuple[str, ...] = ()
+    if grouped:
+        usable = [
+            (key, one) for key, one in zip(keys, texts, strict=True) if key and key not in both
+        ]
+        found = split_groups(
+            [one.group for _, one in usable],
+            [key for key, _ in usable],
+            [one.label for _, one in usable],
+            *(shares, labels, source, say),
+        )
+        chosen = {split: [usable[i][1] for i in at] for split, at in found.places.items()}
+        notes = found.notes
+    for label in () if grouped else (0, 1):
         kept = [
             (key, one)
             for key, one in zip(keys, texts, strict=True)
@@ -108,6 +126,12 @@ def split_texts(
         validation=splits["validation"],
         test=splits["test"],
         vocabularies={VOCABULARY: make_vocabulary((one.text for one in chosen["train"]), words)},
+        groups={
+            split: np.array([one.group for one in kept])
+            for split, kept in chosen.items()
+            if grouped
+        },
+        notes=notes,
         labels=labels,
     )
 

@@ -11,14 +11,30 @@ from typing import TypeVar
 import keras
 
 from edgeward.runtime.arrays import Array
-from edgeward.runtime.errors import EdgewardError, InvalidModelError
+from edgeward.runtime.errors import EdgewardError, InvalidModelError, UsageError
 from edgeward.train.datasets.dataset import Dataset
 from edgeward.train.loop.scoring import Scorer
 from edgeward.train.recipe import Recipe
 
-__all__ = ["blaming", "check_model"]
+__all__ = ["blaming", "check_balance", "check_model"]
 
 _Made = TypeVar("_Made")
+
+
+def check_balance(recipe: Recipe, balance: str) -> None:
+    """Check that there are classes to balance, and that the loop has a hand in it.
+
+    Raises:
+        UsageError: No classes, or a learner of the recipe's own.
+    """
+    if recipe.tasks not in ("classification", "binary") or recipe.learner is not None:
+        raise UsageError(
+            "There are no classes to balance.",
+            received=f"balance={balance}, task {recipe.tasks}"
+            + (", a learner of its own" if recipe.learner is not None else ""),
+            expected="one output of the task classification or binary, trained by the loop",
+            fix="--set balance=none",
+        )
 
 
 def check_model(model: keras.Model, scorer: Scorer, dataset: Dataset) -> None:

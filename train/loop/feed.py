@@ -9,6 +9,7 @@ import numpy as np
 from edgeward.runtime.arrays import Array, Column
 from edgeward.runtime.preprocessing import preprocess_batch
 from edgeward.runtime.specs import InputSpec
+from edgeward.train.datasets.balanced import balanced_epoch
 
 __all__ = ["TrainingFeed", "shift_images"]
 
@@ -27,6 +28,8 @@ class TrainingFeed:
         shift: Largest shift of an image in pixels, in each direction; 0 switches it off.
         seed: Fixes order and shifts.
         vocabularies: Content of the vocabulary files that ``lookup`` steps name.
+        classes: Class index of each sample, int [N]: each class comes as often as the others.
+            None takes each sample once per epoch.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class TrainingFeed:
         shift: int,
         seed: int,
         vocabularies: Mapping[str, bytes] | None = None,
+        classes: Array | None = None,
     ) -> None:
         self.size = len(inputs)
         self._spec = spec
@@ -45,6 +49,7 @@ class TrainingFeed:
         self._targets = targets
         self._shift = shift
         self._seed = seed
+        self._classes = classes
         self._vocabularies = vocabularies
         # Once, where nothing changes the raw samples between epochs: tokenising texts and resizing
         # photographs takes longer than training on them.
@@ -53,7 +58,10 @@ class TrainingFeed:
     def epoch(self, number: int) -> tuple[Array, Array]:
         """Return inputs (float32 or int32) and targets of epoch ``number`` (from 0), shuffled."""
         rng = np.random.default_rng([self._seed, number])
-        order = rng.permutation(self.size)
+        if self._classes is None:
+            order = rng.permutation(self.size)
+        else:
+            order = balanced_epoch(self._classes, rng)
         targets = self._targets[order]
         if self._tensors is not None:
             return self._tensors[order], targets

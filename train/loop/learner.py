@@ -15,7 +15,14 @@ import tensorflow as tf
 from edgeward.train.loop.schedule import OneCycle
 from edgeward.train.recipe import Setting
 
-__all__ = ["Exported", "SupervisedLearner", "descend", "scaled", "under_policy"]
+__all__ = [
+    "Exported",
+    "SupervisedLearner",
+    "WeightedLoss",
+    "descend",
+    "scaled",
+    "under_policy",
+]
 
 
 class SupervisedLearner:
@@ -108,6 +115,26 @@ class Exported:
             self._model = under_policy("float32", self._build)
         self._model.set_weights(model.get_weights())
         return self._model
+
+
+class WeightedLoss(keras.losses.Loss):  # type: ignore[misc]
+    """A loss in which each sample weighs what its class weighs.
+
+    Args:
+        loss: Without reduction, of (class indices, outputs) to one number per sample.
+        weights: Weight of each class, float32 [classes].
+    """
+
+    def __init__(self, loss: keras.losses.Loss, weights: Any) -> None:
+        super().__init__(reduction=None)
+        self._loss = loss
+        self._weights = weights
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the weighted loss of each sample: targets int [N] or [N, 1]."""
+        indices = tf.reshape(tf.cast(y_true, tf.int32), (-1,))
+        each = tf.reshape(self._loss(y_true, y_pred), (-1,))
+        return each * tf.gather(tf.constant(self._weights), indices)
 
 
 def under_policy(policy: str, build: Callable[[], Any]) -> Any:

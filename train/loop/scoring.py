@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import keras
@@ -15,6 +15,7 @@ from edgeward.runtime.samples import Samples
 from edgeward.runtime.specs import InputSpec, OutputSpec
 from edgeward.runtime.steps import Affine, Sigmoid, Softmax
 from edgeward.runtime.tasks import METRIC, evaluate
+from edgeward.train.datasets.rare import MAJORITY, RECALL, class_name, rare_classes, rare_metrics
 from edgeward.train.loop.fit import forward
 
 __all__ = ["Scorer"]
@@ -35,6 +36,8 @@ class Scorer:
         inputs: Input name -> spec.
         outputs: Output name -> spec.
         vocabularies: Content of the vocabulary files that ``lookup`` steps name.
+        rare: Classes to look at, from ``rare_classes`` of the training split; empty where none is
+            rare.
 
     Attributes:
         input_name: Name of the input.
@@ -52,11 +55,13 @@ class Scorer:
         inputs: Mapping[str, InputSpec],
         outputs: Mapping[str, OutputSpec],
         vocabularies: Mapping[str, bytes] | None = None,
+        rare: Sequence[int] = (),
     ) -> None:
         self.input_name, self.input = _only(inputs)
         self.output_name, self.output = _only(outputs)
         self.metric = METRIC[self.output.task]
         self.vocabularies = vocabularies or {}
+        self.rare = tuple(rare)
         # Probabilities where the model's graph ends in them; else what the postprocessing makes.
         self._loss = None
         if self.output.task in _LOSSES:
@@ -116,9 +121,28 @@ class Scorer:
         outputs = forward(model, self.tensors(samples))
         return postprocess(self.output.postprocessing, outputs.astype(np.float32))
 
-    def score(self, outputs: Array, samples: Samples) -> dict[str, float]:
-        """Return the task's metrics of outputs from ``predict``."""
-        return evaluate(self.output, outputs, self.targets(samples))
+    def score(self, outputs: Array, samples: Samples, *, brief: bool = False) -> dict[str, float]:
+        """Return the task's metrics of outputs from ``predict``.
+
+        Where classes are rare, with what stands beside the accuracy then.
+
+        Args:
+            outputs: From ``predict``.
+            samples: What they are answers to.
+            brief: Leave out the majority, and the recall of classes that are not rare.
+        """
+        metrics = evaluate(self.output, outputs, self.targets(samples))
+        if not self.rare:
+            return metrics
+        more = rare_metrics(self.output, outputs, self.targets(samples))
+        if brief:
+            names = {f"{RECALL}{class_name(self.output, one)}" for one in self.rare}
+            more = {
+                name: value
+                for name, value in more.items()
+                if name != MAJORITY and (not name.startswith(RECALL) or name in names)
+            }
+        return metrics | more
 
     def mean_loss(self, outputs: Array, samples: Samples) -> float:
         """Return the mean loss of outputs from ``predict``, in the targets' own unit."""
@@ -126,6 +150,10 @@ class Scorer:
             raise UsageError("There is no loss for this task.", received=self.output.task)
         targets = self.targets(samples)
         return float(np.mean(self._loss(targets.reshape(_shape(targets, outputs)), outputs)))
+
+    def rare_in(self, samples: Samples) -> tuple[int, ...]:
+        """Return ``rare_classes`` of a training split."""
+        return rare_classes(self.output, self.targets(samples))
 
     def better(self, one: float, other: float) -> bool:
         """Tell whether ``one`` is a better value of the metric than ``other``."""

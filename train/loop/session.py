@@ -18,15 +18,17 @@ import numpy as np
 import tensorflow as tf
 
 from edgeward import __version__
+from edgeward.runtime.arrays import Array
 from edgeward.runtime.errors import TrainingError, UsageError
 from edgeward.train.console import Console
+from edgeward.train.datasets.balanced import class_weights
 from edgeward.train.datasets.dataset import Dataset
-from edgeward.train.loop.check import blaming, check_model
+from edgeward.train.loop.check import blaming, check_balance, check_model
 from edgeward.train.loop.devices import Device
 from edgeward.train.loop.feed import TrainingFeed
 from edgeward.train.loop.fit import Checkpoint, Epoch, Plan, fit
 from edgeward.train.loop.interrupts import Interrupts
-from edgeward.train.loop.learner import SupervisedLearner, under_policy
+from edgeward.train.loop.learner import SupervisedLearner, WeightedLoss, under_policy
 from edgeward.train.loop.records import Logs
 from edgeward.train.loop.scoring import Scorer
 from edgeward.train.options import Options
@@ -97,6 +99,7 @@ class Session:
         recipe, options = setup.recipe, setup.options
         self.setup = setup
         self.scorer = Scorer(recipe.inputs, recipe.outputs, setup.dataset.vocabularies)
+        self.scorer.rare = self.scorer.rare_in(setup.dataset.train)
         self.history = [] if state is None else [dict(row) for row in state.history]
         self.best = None if state is None else state.best
         self.stopped = state is not None and state.stopped
@@ -108,6 +111,9 @@ class Session:
         self._watch = watch
         self._logs: Logs | None = None
         self._supervised = self.scorer.output.task != "generation"
+        self._balance = getattr(setup.hyper, "balance", "none")
+        if self._balance != "none":
+            check_balance(recipe, self._balance)
         if options.patience and not self._supervised:
             raise UsageError(
                 "Early stopping needs a metric of the validation split.",
@@ -144,6 +150,7 @@ class Session:
             shift=recipe.pixels(hyper) if options.augment else 0,
             seed=options.seed,
             vocabularies=dataset.vocabularies,
+            classes=self._classes() if self._balance == "batches" else None,
         )
         augment = recipe.augment if options.augment else None
         plan = Plan(
@@ -192,6 +199,9 @@ class Session:
         self.setup.interrupts.check()
         self.setup.console.advance(epoch, step, steps, losses)
 
+    def _classes(self) -> Array:
+        return self.scorer.targets(self.setup.dataset.train).reshape(-1)
+
     def _fingerprint(self) -> int:
         # Where the data are may differ between machines; what they are, not.
         recipe, setup = self.setup.recipe, self.setup
@@ -206,6 +216,8 @@ class Session:
             make = recipe.learner
             return blaming(recipe, lambda: make(hyper, setting))
         loss = self.scorer.training_loss() if recipe.loss is None else recipe.loss(hyper)
+        if self._balance == "weights":
+            loss = WeightedLoss(loss, class_weights(self._classes()))
         optimizer = recipe.optimizer
         return SupervisedLearner(
             self.build,
@@ -253,7 +265,7 @@ class Session:
         for split, samples in (("train", some), ("validation", validation)):
             outputs = self.scorer.predict(model, samples)
             row[f"{split}_loss"] = self.scorer.mean_loss(outputs, samples)
-            for name, value in self.scorer.score(outputs, samples).items():
+            for name, value in self.scorer.score(outputs, samples, brief=True).items():
                 row[f"{split}_{name}"] = value
         return row
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgeward.runtime.specs import OutputSpec
 from edgeward.train.datasets import fashion
 from edgeward.train.parts.common import image_input, quick_adam, smoothed_loss
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,7 @@ __all__ = ["RECIPE", "FashionCnn"]
 
 
 @dataclass(frozen=True)
-class FashionCnn(Hyperparameters):
+class FashionCnn(ClassHyperparameters):
     """Defaults chosen on the validation split (the last 6,000 training images) alone."""
 
     epochs: int = parameter(8, "passes over the training split")

@@ -18,7 +18,7 @@ from edgeward.train.datasets.dataset import Dataset
 from edgeward.train.datasets.image_folder import ImageFolder
 from edgeward.train.datasets.split import Shares
 from edgeward.train.parts.common import image_input
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ _MOST_FILTERS = 128
 
 
 @dataclass(frozen=True)
-class ImageFolderNet(Hyperparameters):
+class ImageFolderNet(ClassHyperparameters):
     """Defaults for some hundred to some ten thousand images."""
 
     epochs: int = parameter(30, "passes over the training split")
@@ -44,6 +44,7 @@ class ImageFolderNet(Hyperparameters):
     zoom: float = parameter(0.1, "augmentation: zoom by up to this part")
     translation: float = parameter(0.1, "augmentation: shift by up to this part of the side")
     flip: bool = parameter(False, "augmentation: mirror left and right; not for text or digits")
+    group: str = parameter("", "no group in two splits: folder (CLASS/GROUP/file), or a pattern")
     validation: float = parameter(0.1, "part of each class that validates")
     test: float = parameter(0.2, "part of each class that tests")
 
@@ -60,7 +61,7 @@ class ImageFolderNet(Hyperparameters):
 def load(path: Path | None, hyper: ImageFolderNet, say: Say) -> ImageFolder:
     """Load the folder."""
     shares = Shares(hyper.validation, hyper.test)
-    return image_folder.load(path, hyper.size, hyper.channels, shares, say)
+    return image_folder.load(path, hyper.size, hyper.channels, shares, say, hyper.group)
 
 
 def specialise(dataset: Dataset, hyper: ImageFolderNet) -> Recipe:
@@ -130,7 +131,7 @@ RECIPE = Recipe(
     hyperparameters=ImageFolderNet(),
     expected={},
     budget=0.01,
-    data_parameters=("size", "channels", "validation", "test"),
+    data_parameters=("size", "channels", "group", "validation", "test"),
     space={
         "learning_rate": ("log", 5e-4, 1e-2),
         "filters": ("int", 8, 32),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgeward.runtime.specs import InputSpec, OutputSpec
 from edgeward.runtime.steps import Affine, Grayscale, ResizeBilinear
 from edgeward.train.datasets import mnist
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,7 @@ __all__ = ["RECIPE", "MnistCnn"]
 
 
 @dataclass(frozen=True)
-class MnistCnn(Hyperparameters):
+class MnistCnn(ClassHyperparameters):
     """Defaults chosen on the validation split (the last 6,000 training images) alone."""
 
     epochs: int = parameter(5, "passes over the training split")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeward.runtime.specs import OutputSpec
 from edgeward.train.datasets import mnist
 from edgeward.train.parts.common import image_input, quick_adam, smoothed_loss
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +22,7 @@ __all__ = ["RECIPE", "MnistEdge"]
 
 
 @dataclass(frozen=True)
-class MnistEdge(Hyperparameters):
+class MnistEdge(ClassHyperparameters):
     """Defaults chosen on the validation split (the last 6,000 training images) alone."""
 
     epochs: int = parameter(8, "passes over the training split")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeward.runtime.specs import OutputSpec
 from edgeward.train.datasets import mnist
 from edgeward.train.parts.common import image_input
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +17,7 @@ __all__ = ["RECIPE", "MnistMlp"]
 
 
 @dataclass(frozen=True)
-class MnistMlp(Hyperparameters):
+class MnistMlp(ClassHyperparameters):
     """Defaults chosen on the validation split (the last 6,000 training images) alone."""
 
     epochs: int = parameter(8, "passes over the training split")

@@ -18,7 +18,7 @@ from edgeward.train.datasets.cache import Say
 from edgeward.train.datasets.dataset import Dataset
 from edgeward.train.datasets.split import Shares
 from edgeward.train.datasets.table import Scaling, Table
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,7 @@ __all__ = ["RECIPE", "TableNet"]
 
 
 @dataclass(frozen=True)
-class TableNet(Hyperparameters):
+class TableNet(ClassHyperparameters):
     """Defaults for some hundred to some ten thousand rows."""
 
     epochs: int = parameter(60, "passes over the training split")
@@ -35,6 +35,7 @@ class TableNet(Hyperparameters):
     learning_rate: float = parameter(5e-3, "peak of the one-cycle schedule")
     target: str = parameter("", "name of the column to predict (required)")
     ignore: str = parameter("", "names of columns to leave out, with commas between them")
+    group: str = parameter("", "name of the column of which no value is in two splits")
     task: str = parameter("auto", "classification, regression, or auto: by the target's values")
     units: int = parameter(64, "neurons of each of the two hidden layers")
     dropout: float = parameter(0.0, "share of neurons dropped in training")
@@ -52,7 +53,7 @@ class TableNet(Hyperparameters):
 def load(path: Path | None, hyper: TableNet, say: Say) -> Table:
     """Load the table."""
     shares = Shares(hyper.validation, hyper.test)
-    return table.load(path, hyper.target, hyper.ignore, hyper.task, shares, say)
+    return table.load(path, hyper.target, hyper.ignore, hyper.task, shares, say, hyper.group)
 
 
 def specialise(dataset: Dataset, _hyper: TableNet) -> Recipe:
@@ -114,7 +115,7 @@ RECIPE = Recipe(
     hyperparameters=TableNet(),
     expected={},
     budget=0.01,
-    data_parameters=("target", "ignore", "task", "validation", "test"),
+    data_parameters=("target", "ignore", "group", "task", "validation", "test"),
     space={
         "learning_rate": ("log", 5e-4, 2e-2),
         "units": ("int", 8, 128),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeward.runtime.errors import InvalidDataError
+from edgeward.runtime.errors import InvalidDataError, UsageError
 from edgeward.runtime.specs import InputSpec, OutputSpec
 from edgeward.runtime.steps import Lookup, Pad, Tokenize
 from edgeward.train.datasets import reviews, text_folder
@@ -21,7 +21,7 @@ from edgeward.train.datasets.cache import Say
 from edgeward.train.datasets.dataset import Dataset
 from edgeward.train.datasets.split import Shares
 from edgeward.train.datasets.texts import VOCABULARY, TextDataset
-from edgeward.train.recipe import Hyperparameters, Recipe, parameter
+from edgeward.train.recipe import ClassHyperparameters, Recipe, first_threshold, parameter
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +32,7 @@ _UNKNOWN = 1
 
 
 @dataclass(frozen=True)
-class TextLstm(Hyperparameters):
+class TextLstm(ClassHyperparameters):
     """Defaults chosen on the training and validation splits alone, by cross-validation.
 
     Word dropout is what matters: 78.0 % instead of 76.4 % there.
@@ -47,6 +47,8 @@ class TextLstm(Hyperparameters):
     units: int = parameter(128, "size of the LSTM's state")
     dropout: float = parameter(0.5, "share of the state dropped before the last layer")
     word_dropout: float = parameter(0.3, "augmentation: share of words replaced by the unknown one")
+    group: str = parameter("", "no group in two splits: folder (CLASS/GROUP/file), or a pattern")
+    threshold: str = parameter("0.5", "positive from this chance on; validation: chosen there")
     validation: float = parameter(0.1, "part of each class that validates")
     test: float = parameter(0.15, "part of each class that tests")
 
@@ -58,6 +60,7 @@ class TextLstm(Hyperparameters):
         for name in ("dropout", "word_dropout"):
             self.require(0 <= getattr(self, name) < 1, name, "a number of 0..1, below 1")
         Shares(self.validation, self.test)
+        first_threshold(self)
 
 
 def text_input(length: int) -> InputSpec:
@@ -70,8 +73,14 @@ def load(path: Path | None, hyper: TextLstm, say: Say) -> TextDataset:
     """Load the reviews, or the user's folder."""
     shares = Shares(hyper.validation, hyper.test)
     if path is None:
+        if hyper.group:
+            raise UsageError(
+                "The reviews have no groups.",
+                received=f"group={hyper.group}",
+                fix="--data DIR, or no group",
+            )
         return reviews.load(hyper.words, shares, say)
-    return text_folder.load(path, hyper.words, shares, say)
+    return text_folder.load(path, hyper.words, shares, say, hyper.group)
 
 
 def specialise(dataset: Dataset, hyper: TextLstm) -> Recipe:
@@ -83,7 +92,9 @@ def specialise(dataset: Dataset, hyper: TextLstm) -> Recipe:
         RECIPE,
         build=lambda chosen: build(chosen, rows),
         inputs={"text": text_input(hyper.length)},
-        outputs={"label": OutputSpec("binary", labels=dataset.labels, threshold=0.5)},
+        outputs={
+            "label": OutputSpec("binary", labels=dataset.labels, threshold=first_threshold(hyper))
+        },
     )
 
 
@@ -123,7 +134,7 @@ RECIPE = Recipe(
     budget=0.01,
     weights=1_411_713,
     seconds=90,
-    data_parameters=("words", "validation", "test"),
+    data_parameters=("words", "group", "validation", "test"),
     space={
         "learning_rate": ("log", 3e-4, 5e-3),
         "units": ("choice", 64, 128, 192),

@@ -10,22 +10,36 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edgeward.runtime.arrays import Array
+from edgeward.train.datasets.rare import MAJORITY, RECALL
 
 __all__ = ["plot_confusion", "plot_curves", "plot_samples", "tile"]
 
 
-def plot_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str) -> None:
+def plot_curves(
+    path: Path,
+    history: Sequence[Mapping[str, float]],
+    metric: str,
+    majority: float | None = None,
+) -> None:
     """Draw every loss per epoch, and the metric of the training and the validation split.
+
+    Where classes are rare, a third panel shows what stands beside the accuracy then.
 
     Args:
         path: PNG file to write.
         history: One row per epoch with ``epoch``, any columns ``*_loss``, and perhaps
             ``{train,validation}_METRIC``.
         metric: Name of the metric.
+        majority: Share of the largest class in the validation split, drawn as a line beside the
+            metric; None where classes are not rare.
     """
     losses = [name for name in history[0] if name.endswith("_loss")]
     scores = [name for name in history[0] if name in (f"train_{metric}", f"validation_{metric}")]
-    panels = [(title, names) for title, names in (("loss", losses), (metric, scores)) if names]
+    wanted = [("loss", losses), (metric, scores)]
+    if majority is not None:
+        beside = [n for n in history[0] if n.startswith("validation_") and n not in losses + scores]
+        wanted.append(("validation", beside))
+    panels = [(title, names) for title, names in wanted if names]
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
     for axes, (title, names) in zip(
@@ -33,8 +47,13 @@ def plot_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str)
     ):
         for name in names:
             split = name.removesuffix(f"_{title}")
+            if title == "validation":
+                split = name.removeprefix("validation_")
             style = {"train": "o--", "validation": "o-"}.get(split, ".:")
-            axes.plot(epochs, [row[name] for row in history], style, label=split.replace("_", " "))
+            label = split.replace("_", " ").replace("$", r"\$")
+            axes.plot(epochs, [row[name] for row in history], style, label=label)
+        if title == metric and majority is not None:
+            axes.axhline(majority, color="gray", linestyle=":", label="always the largest class")
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -43,7 +62,13 @@ def plot_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str)
     figure.savefig(path, dpi=120)
 
 
-def plot_confusion(path: Path, truth: Array, answers: Array, labels: Sequence[str]) -> Array:
+def plot_confusion(
+    path: Path,
+    truth: Array,
+    answers: Array,
+    labels: Sequence[str],
+    beside: Mapping[str, float] | None = None,
+) -> Array:
     """Draw the confusion matrix.
 
     Args:
@@ -51,6 +76,8 @@ def plot_confusion(path: Path, truth: Array, answers: Array, labels: Sequence[st
         truth: Class indices, int64 [N].
         answers: The model's class indices, int64 [N].
         labels: Class names.
+        beside: Metrics of the split where classes are rare: the recall of each class and the AUC
+            are written to it. None where they are not.
 
     Returns:
         int64 [classes, classes], rows are the truth.
@@ -72,10 +99,17 @@ def plot_confusion(path: Path, truth: Array, answers: Array, labels: Sequence[st
     if max(map(len, labels)) > 5:
         slanted = {"rotation": 45, "ha": "right"}
     axes.set_xticks(range(count), labels, parse_math=False, **slanted)
-    axes.set_yticks(range(count), labels, parse_math=False)
+    title = f"{int(matrix.sum() - np.trace(matrix))} errors in {int(matrix.sum())}"
+    rows = list(labels)
+    if beside is not None:
+        recalls = {name: beside.get(f"{RECALL}{name}") for name in labels}
+        rows = [name if (r := recalls[name]) is None else f"{name} ({r:.1%})" for name in labels]
+        title += f"\nlargest class {beside[MAJORITY]:.1%}"
+        title += f", AUC {beside['auc']:.3f}" if "auc" in beside else ""
+    axes.set_yticks(range(count), rows, parse_math=False)
     axes.set_xlabel("answer")
-    axes.set_ylabel("truth")
-    axes.set_title(f"{int(matrix.sum() - np.trace(matrix))} errors in {int(matrix.sum())}")
+    axes.set_ylabel("truth" if beside is None else "truth (recall)")
+    axes.set_title(title)
     figure.savefig(path, dpi=120)
     return matrix
 

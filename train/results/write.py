@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.files import write_atomic
@@ -14,11 +17,16 @@ from edgeward.runtime.samples import Samples, save_samples
 from edgeward.runtime.specs import vocabulary_names
 from edgeward.runtime.tasks import decide
 from edgeward.train.datasets.balanced import draw_balanced
+from edgeward.train.datasets.dataset import Dataset
+from edgeward.train.datasets.rare import MAJORITY
 from edgeward.train.explain.write import write_explanations
 from edgeward.train.loop.records import write_history
+from edgeward.train.loop.scoring import Scorer
 from edgeward.train.loop.session import Session, versions
+from edgeward.train.recipe import VALIDATION
 from edgeward.train.results.plots import plot_confusion, plot_curves
-from edgeward.train.run import DatasetInfo, RunInfo
+from edgeward.train.results.threshold import choose_threshold, worth_choosing
+from edgeward.train.run import GROUPS, DatasetInfo, RunInfo
 
 __all__ = ["write_run"]
 
@@ -52,12 +60,17 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
             splits[name] = Samples(split.inputs, {scorer.output_name: outputs[name]})
         else:
             outputs[name], splits[name] = scorer.predict(saved, split), split
+    if scorer.output.task == "binary":
+        scorer = _with_threshold(session, outputs["validation"])
+        recipe = session.setup.recipe
     metrics = {name: scorer.score(outputs[name], splits[name]) for name in outputs}
     if recipe.evaluate is not None:
         for name, values in recipe.evaluate(saved, dataset, setup.hyper).items():
             metrics[name] = {**metrics.get(name, {}), **values}
     for name in ("validation", "test"):
         save_samples(folder / f"{name}.npz", splits[name])
+    if dataset.groups:
+        _write_groups(folder / GROUPS, dataset)
     calibration = draw_balanced(
         splits["train"], scorer.output_name, scorer.output, seed=options.seed
     )
@@ -65,13 +78,15 @@ def write_run(folder: Path, model: keras.Model, session: Session) -> RunInfo:
     for name in vocabulary_names(recipe.inputs.values()):
         write_atomic(folder / name, dataset.vocabularies[name])
     write_history(folder / "history.csv", session.history)
-    plot_curves(folder / "curves.png", session.history, scorer.metric)
+    majority = metrics.get("validation", {}).get(MAJORITY)
+    plot_curves(folder / "curves.png", session.history, scorer.metric, majority)
     labels = scorer.output.labels
     if labels is not None:
         write_atomic(folder / "labels.txt", "".join(f"{one}\n" for one in labels).encode())
         answers = decide(scorer.output, outputs["test"])
         truth = scorer.targets(dataset.test).reshape(-1)
-        plot_confusion(folder / "confusion.png", truth, answers, labels)
+        beside = metrics["test"] if scorer.rare else None
+        plot_confusion(folder / "confusion.png", truth, answers, labels, beside)
     if options.explain:
         write_explanations(folder, saved, session, outputs["test"])
     setup.interrupts.check()
@@ -115,8 +130,37 @@ def _training(session: Session) -> dict[str, Any]:
         "stopped_early": session.stopped,
         "resumed": session.resumed,
         "samples": len(session.setup.dataset.train),
+        "notes": list(session.setup.dataset.notes),
         "init": init,
     }
+
+
+def _with_threshold(session: Session, values: Array) -> Scorer:
+    """Choose the threshold on the validation split if that was asked for, and store it."""
+    scorer, setup = session.scorer, session.setup
+    truth = scorer.targets(setup.dataset.validation)
+    before = scorer.output.threshold or 0.0
+    if getattr(setup.hyper, "threshold", None) != VALIDATION:
+        hint = worth_choosing(values, truth, before) if scorer.rare else ""
+        if hint:
+            setup.console.say(hint)
+        return scorer
+    spec = replace(scorer.output, threshold=choose_threshold(values, truth))
+    setup.console.say(f"The threshold is {spec.threshold:.4g}, chosen on the validation split.")
+    recipe = replace(setup.recipe, outputs={scorer.output_name: spec})
+    session.setup = replace(setup, recipe=recipe)
+    scorer.output = spec
+    return scorer
+
+
+def _write_groups(path: Path, dataset: Dataset) -> None:
+    splits = ("validation", "test")
+    ids = np.concatenate([dataset.groups[split] for split in splits])
+    numbers = np.unique(ids, return_inverse=True)[1].astype(np.int64).reshape(-1)
+    first = len(dataset.validation)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, validation=numbers[:first], test=numbers[first:])
+    write_atomic(path, buffer.getvalue())
 
 
 def _own_classes(model: keras.Model) -> dict[str, type]:

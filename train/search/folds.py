@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,8 @@ class CrossValidation:
     def summary(self) -> dict[str, dict[str, float]]:
         """Return metric -> mean and (sample) standard deviation over the folds."""
         result = {}
-        for name in self.folds[0]:
+        # The recall of a class is missing from a fold that holds none of it.
+        for name in [one for one in self.folds[0] if all(one in fold for fold in self.folds)]:
             values = [fold[name] for fold in self.folds]
             result[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
         return result
@@ -87,11 +89,16 @@ def cross_validate(
         raise UsageError("Folds need a metric.", received="task generation", fix="no --folds")
     pool = _together(dataset.train, dataset.validation)
     targets = scorer.targets(pool)
+    scorer.rare = scorer.rare_in(pool)
+    groups = None
+    if dataset.groups:
+        groups = np.concatenate([dataset.groups["train"], dataset.groups["validation"]])
+        console.say(f"Folds: {len(np.unique(groups)):,} groups, none in two of them.")
     results: list[dict[str, float]] = []
     sizes: list[int] = []
     with setup.interrupts:
-        for rest, part in _divide(targets, scorer.output.task, count, options.seed):
-            fold = replace(dataset, train=pool.take(rest), validation=pool.take(part))
+        for rest, part in _divide(targets, scorer.output.task, count, options.seed, groups):
+            fold = replace(dataset, train=pool.take(rest), validation=pool.take(part), groups={})
             model = Session(replace(setup, dataset=fold)).fit()
             outputs = scorer.predict(model, fold.validation)
             results.append(scorer.score(outputs, fold.validation))
@@ -125,9 +132,22 @@ def _check(count: int, options: Options) -> None:
         raise MissingExtraError("scikit-learn", "train")
 
 
-def _divide(targets: Array, task: str, count: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """Yield the indices to train on and those to validate on, fold by fold."""
+def _divide(
+    targets: Array, task: str, count: int, seed: int, groups: Array | None = None
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the indices to train on and those to validate on, fold by fold.
+
+    Args:
+        targets: Of all samples; class indices, or numbers.
+        task: Of the output.
+        count: Number of folds.
+        seed: Decides who is where.
+        groups: One per sample; no group is trained on and validated by in one fold.
+    """
     selection: Any = importlib.import_module("sklearn.model_selection")
+    if groups is not None:
+        yield from _divide_groups(selection, targets, task, count, seed, groups)
+        return
     if task == "regression":
         if len(targets) < count:
             raise InvalidDataError(
@@ -145,6 +165,38 @@ def _divide(targets: Array, task: str, count: int, seed: int) -> Iterator[tuple[
         )
     folds = selection.StratifiedKFold(count, shuffle=True, random_state=seed)
     yield from folds.split(np.zeros(len(classes)), classes)
+
+
+def _divide_groups(
+    selection: Any, targets: Array, task: str, count: int, seed: int, groups: Array
+) -> Iterator[tuple[Array, Array]]:
+    """Do ``_divide`` by whole groups, with the shares of classes kept as well as they can."""
+    names = np.unique(groups)
+    if len(names) < count:
+        raise InvalidDataError(
+            "There are more folds than groups.",
+            received=f"{len(names)} groups, {count} folds",
+            fix="fewer --folds, or data of more persons, recordings or scenes",
+        )
+    kind = selection.GroupKFold if task == "regression" else selection.StratifiedGroupKFold
+    folds = kind(count, shuffle=True, random_state=seed)
+    strata = targets if task == "regression" else targets.reshape(len(targets))
+    with warnings.catch_warnings():
+        # A class with fewer samples than folds: said below, by name.
+        warnings.simplefilter("ignore", UserWarning)
+        divided = list(folds.split(np.zeros(len(targets)), strata, groups))
+    for rest, part in divided:
+        alone = [] if task == "regression" else sorted(set(strata.tolist()) - set(strata[rest]))
+        if not len(part) or alone:
+            raise InvalidDataError(
+                "The groups cannot be divided into so many folds.",
+                received=f"class {alone[0]} lives in the groups of one fold alone"
+                if alone
+                else "a fold without any sample",
+                expected="samples of each class in the groups of two folds or more",
+                fix="fewer --folds, or samples of it from more groups",
+            )
+        yield rest, part
 
 
 def _together(one: Samples, other: Samples) -> Samples:

@@ -160,3 +160,28 @@ def test_inputs_of_few_values_repeat_by_nature(source: Source) -> None:
 def test_without_targets_nothing_is_judged_and_nothing_leaks(source: Source) -> None:
     bare = replace(source, test=Samples(source.calibration.inputs))
     assert not find_leakage(bare).notes
+
+
+def ids(count: int, seed: int, values: int = 8) -> Array:
+    return np.random.default_rng(seed).integers(0, values, (count, 3)).astype(np.int32)
+
+
+def test_ids_that_repeat_by_nature_are_no_leak(source: Source) -> None:
+    # 512 combinations: a small test split repeats itself rarely, and is found in a large one.
+    test, many_ids = Samples({"ids": ids(40, 1)}), ids(2000, 2)
+    leakage = find_leakage(two_inputs(source, Samples({"ids": many_ids}), test))
+    assert leakage.indices == ()
+    assert "ids, categories" in leakage.notes[0]
+    assert len(leakage.notes) == 1
+    # The twin: ids of which each is another one do not meet by chance.
+    rare = ids(2000, 2, values=10_000)
+    copied = Samples({"ids": rare[:40]})
+    with pytest.raises(InvalidDataError, match="split by distinct input"):
+        find_leakage(two_inputs(source, Samples({"ids": rare}), copied))
+
+
+def test_images_that_repeat_in_the_calibration_are_a_leak_all_the_same(source: Source) -> None:
+    twice = source.test.take(np.arange(200).repeat(2))
+    with pytest.raises(InvalidDataError) as caught:
+        find_leakage(replace(source, calibration=Samples(twice.inputs)))
+    assert "ids" not in str(caught.value)

@@ -178,6 +178,7 @@ def test_patience_stops_and_keeps_the_best_weights(small: Recipe, tmp_path: Path
         "stopped_early": True,
         "resumed": 0,
         "samples": 500,
+        "notes": [],
         "init": None,
     }
     assert stopped.info.metrics["validation"]["accuracy"] == max(accuracies)
