@@ -84,7 +84,10 @@ def plot_confusion(
     """
     count = len(labels)
     matrix = np.bincount(truth * count + answers, minlength=count * count).reshape(count, count)
-    figure = Figure(figsize=(1.5 + 0.55 * count, 1 + 0.55 * count), layout="constrained")
+    # Two more lines of title, and the recalls beside the names.
+    more = 0.0 if beside is None else 0.6
+    size = (1.5 + 0.55 * count + more, 1 + 0.55 * count + more)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     # The diagonal would drown the errors: each row is scaled by its own size, on a root scale.
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -105,7 +108,7 @@ def plot_confusion(
         recalls = {name: beside.get(f"{RECALL}{name}") for name in labels}
         rows = [name if (r := recalls[name]) is None else f"{name} ({r:.1%})" for name in labels]
         title += f"\nlargest class {beside[MAJORITY]:.1%}"
-        title += f", AUC {beside['auc']:.3f}" if "auc" in beside else ""
+        title += f"\nAUC {beside['auc']:.3f}" if "auc" in beside else ""
     axes.set_yticks(range(count), rows, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth" if beside is None else "truth (recall)")

@@ -84,7 +84,7 @@ def falls(folder: Path) -> Path:
 
 def test_balance_finds_the_rare_class_that_plain_training_never_answers(tmp_path: Path) -> None:
     path = falls(tmp_path)
-    small = {"target": "y", "epochs": 4, "units": 8, "batch_size": 64}
+    small = {"target": "y", "epochs": 10, "units": 8, "batch_size": 64}
     plain = train_quietly("table", tmp_path / "none", path, **small)
     test = plain.info.metrics["test"]
     assert test["accuracy"] > 0.97
