@@ -11,8 +11,9 @@ import pytest
 
 from edgeward.convert.repair.holdout import hold_out
 from edgeward.convert.samples.calibration import choose_calibration
-from edgeward.convert.samples.leakage import find_leakage, sample_digests, without_leaked
+from edgeward.convert.samples.leakage import find_leakage, without_leaked
 from edgeward.convert.samples.suspicion import suspicions
+from edgeward.convert.source.digests import sample_digests
 from edgeward.convert.source.open import open_source
 from edgeward.convert.source.source import Source
 from edgeward.runtime.arrays import Array
