@@ -251,7 +251,7 @@ def test_search_finds_the_best_on_the_validation_split_and_never_sees_the_test_s
     assert found.best.value == max(trial["value"] for trial in trials) > 0.4
     assert told_of["best"]["number"] == found.best.number
     assert {name: getattr(found.hyper, name) for name in SPACE} == found.best.values
-    assert told_of["fixed"] == {"epochs": 1, "batch_size": 50}
+    assert told_of["fixed"] == {"epochs": 1, "batch_size": 50, "balance": "none"}
     assert (told_of["metric"], told_of["split"]) == ("accuracy", "validation")
     assert told_of["dataset"]["sha256"] == few.sha256
     assert (tmp_path / "mnist_mlp" / "study" / "study.png").read_bytes()[:4] == b"\x89PNG"
