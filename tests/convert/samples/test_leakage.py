@@ -181,6 +181,27 @@ def test_ids_that_repeat_by_nature_are_no_leak(source: Source) -> None:
         find_leakage(two_inputs(source, Samples({"ids": rare}), copied))
 
 
+def test_ids_that_repeat_by_nature_may_choose_a_repair(source: Source, tmp_path: Path) -> None:
+    # The test split itself meets neither.
+    test, file = Samples({"ids": ids(40, 1) + 100}), tmp_path / "v.npz"
+
+    def chosen_by(validation: Array, calibration: Array) -> Source:
+        targets = {"digit": np.zeros(len(validation), np.int64)}
+        save_samples(file, Samples({"ids": validation}, targets))
+        bare = two_inputs(source, Samples({"ids": calibration}), test)
+        spec = source.inputs["image"]
+        return replace(bare, validation_file=file, inputs={"ids": spec})
+
+    leakage = find_leakage(chosen_by(ids(40, 3), ids(2000, 2)))
+    assert (leakage.indices, leakage.choosing) == ((), ())
+    assert "validation samples among" in leakage.notes[0]
+    assert "ids, categories" in leakage.notes[0]
+    # The twin: ids of which each is another one.
+    rare = ids(2000, 2, values=10_000)
+    with pytest.raises(InvalidDataError, match=r"(?s)^Validation samples .*distinct input"):
+        find_leakage(chosen_by(rare[:40], rare))
+
+
 def test_images_that_repeat_in_the_calibration_are_a_leak_all_the_same(source: Source) -> None:
     twice = source.test.take(np.arange(200).repeat(2))
     with pytest.raises(InvalidDataError) as caught:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentences import write_folder
 
+from edgeward.runtime.errors import UsageError
 from edgeward.runtime.preprocessing import preprocess_batch, tokenize
 from edgeward.runtime.samples import load_samples
 from edgeward.train.console import Console
@@ -157,6 +158,13 @@ def test_own_texts_train_and_leave_a_run_that_answers_from_raw_text(
     shuffled = b"\n".join([*lines[:2], *sorted(lines[2:-1]), b""])
     wrong = Scorer(done.info.inputs, done.info.outputs, {VOCABULARY: shuffled})
     assert wrong.score(wrong.predict(model, test), test)["accuracy"] < 0.9
+
+
+def test_the_reviews_have_no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviews, "load", lambda *arguments: "loaded")
+    with pytest.raises(UsageError, match="The reviews have no groups"):
+        RECIPE.load(None, TextLstm(group="folder"), silent)
+    assert RECIPE.load(None, TextLstm(), silent) == "loaded"
 
 
 def test_word_dropout_replaces_words_but_no_padding_and_only_in_training() -> None:
