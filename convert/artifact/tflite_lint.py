@@ -51,7 +51,7 @@ def lint_tflite(
         InvalidModelError: It is no TFLite file.
         TargetError: It has scales that TFLite's kernels cannot compute with.
     """
-    remarks = _check_limits(f"tflite-{variant.id}", broken_limits(data))
+    remarks = _check_limits(variant, broken_limits(data))
     graph = read_graph(data)
     problems = _problems(graph, variant)
     if variant is INT8_MIXED:
@@ -67,7 +67,7 @@ def lint_tflite(
     return description, problems
 
 
-def _check_limits(artifact_id: str, broken: Sequence[BrokenLimit]) -> list[str]:
+def _check_limits(variant: Variant, broken: Sequence[BrokenLimit]) -> list[str]:
     """Refuse what no kernel computes; return what only microcontrollers do not."""
     # An unrolled loop breaks a limit once each step; the layer is named once.
     texts = {
@@ -76,10 +76,10 @@ def _check_limits(artifact_id: str, broken: Sequence[BrokenLimit]) -> list[str]:
     }
     wrong = {text: one for text, one in texts.items() if one.everywhere}
     if not wrong:
-        return [f"{artifact_id}: {text}" for text in list(texts)[:_MOST]]
+        return [f"{variant.id} as TFLite: {text}" for text in list(texts)[:_MOST]]
     first = next(iter(wrong.values()))
     raise TargetError(
-        f"{artifact_id} has scales that TFLite's kernels cannot compute with.",
+        f"{variant.id} as TFLite has scales that TFLite's kernels cannot compute with.",
         received="; ".join(list(wrong)[:_MOST]),
         expected=first.expected,
         fix=first.fix,
