@@ -29,7 +29,7 @@ slow: venv ## the tests that take minutes
 BUNDLE ?= demo-output/bundles/mnist_cnn
 
 android: venv ## write BUNDLE into the assets of the Android app
-	$(BIN)/python -m convert.bundle.android $(BUNDLE) android_demo/app/src/main/assets
+	$(BIN)/python -m edgeward.convert.bundle.android $(BUNDLE) android_demo/app/src/main/assets
 
 apk: venv ## build and verify the Android package with BUNDLE (installs Debian's tools)
 	@bash scripts/android/setup.sh

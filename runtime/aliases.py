@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
+from typing import Any
 
 __all__ = ["install"]
 
@@ -33,6 +34,11 @@ class _Alias(Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The import system has just written the spec of the alias into it.
         module.__spec__ = self._spec
+
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002
+        """Return the code of the module: ``python -m train.cli`` runs it."""
+        loader: Any = None if self._spec is None else self._spec.loader
+        return None if loader is None or self._spec is None else loader.get_code(self._spec.name)
 
 
 class _Finder(MetaPathFinder):

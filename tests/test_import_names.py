@@ -79,6 +79,13 @@ def test_each_stage_runs_by_its_old_name_and_as_edgeward(
     assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
 
 
+@pytest.mark.parametrize("module", ["runtime.cli", "train.cli", "convert.bundle.android"])
+def test_a_module_runs_by_its_old_name_too(place: Path, module: str, tmp_path: Path) -> None:
+    old = run(place, "-W", "error::RuntimeWarning", "-m", module, "--help", cwd=tmp_path)
+    new = run(place, "-m", f"edgeward.{module}", "--help", cwd=tmp_path)
+    assert (old.returncode, old.stdout) == (new.returncode, new.stdout), old.stderr
+
+
 def test_the_installed_wheel_is_what_answers(site: Path, tmp_path: Path) -> None:
     where = "import edgeward.runtime.cli as c; print(c.__file__)"
     assert str(site) in run(site, "-c", where, cwd=tmp_path).stdout

@@ -1,6 +1,6 @@
 """A bundle to the assets of the Android app: what the app can run of it, verified, in one step.
 
-python -m convert.bundle.android BUNDLE ASSETS
+python -m edgeward.convert.bundle.android BUNDLE ASSETS
 """
 
 from __future__ import annotations

@@ -71,11 +71,13 @@ class RepairStep:
             artifact=attempt.artifact,
             how=attempt.describe(),
             samples=samples,
-            verdict=next(verdict for verdict in _WORST if verdict in verdicts),
+            verdict="refused"
+            if measured.parting is not None
+            else next(verdict for verdict in _WORST if verdict in verdicts),
             size=measured.artifact.size,
             # The confusion matrices of a dozen attempts would fill the report.
             drifts=[replace(drift, decisions=None) for drift in measured.worst],
-            reason="",
+            reason="" if measured.parting is None else measured.parting.sentence,
             taken=taken,
             in_float=attempt.settings.float_layers,
         )

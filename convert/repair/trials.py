@@ -194,13 +194,15 @@ class Tried:
 
     @property
     def good(self) -> bool:
-        """Whether it keeps every budget there."""
-        return all(drift.verdict == "pass" for drift in self.measured.worst)
+        """Whether it keeps every budget there, and runtimes agree on it."""
+        return self.measured.parting is None and all(
+            drift.verdict == "pass" for drift in self.measured.worst
+        )
 
     @property
     def hopeful(self) -> bool:
         """Whether only more samples are missing: each drop is well within its budget."""
-        return all(
+        return self.measured.parting is None and all(
             drift.verdict == "pass"
             or (drift.verdict == "inconclusive" and drift.drop <= _HOPE * drift.budget)
             for drift in self.measured.worst

@@ -30,12 +30,14 @@ def print_report(report: ConversionReport) -> None:
         for runtime, drifts in artifact.drifts.items():
             for drift in drifts:
                 seen = show(drift)
+                # Near the float model in each runtime, and yet too far from each other.
+                verdict = "refused" if artifact.parting else drift.verdict
                 table.add_row(
                     artifact.id,
                     runtime,
                     f"{artifact.size:,}",
                     *(seen.reference, seen.value, seen.drop, seen.within),
-                    f"[{colours[drift.verdict]}]{drift.verdict}[/]",
+                    f"[{colours[verdict]}]{verdict}[/]",
                 )
         for runtime, agreements in artifact.agreements.items():
             for agreement in agreements:
@@ -57,6 +59,8 @@ def print_report(report: ConversionReport) -> None:
     for artifact in report.artifacts:
         if artifact.repaired:
             print(f"repaired: {artifact.id}: {artifact.repaired}")
+        if artifact.parting:
+            print(f"refused: {artifact.id}: {artifact.reason}")
         if artifact.instead:
             print(f"instead of {artifact.id}, which was {artifact.verdict}: {artifact.instead}")
     if report.parity:

@@ -32,7 +32,7 @@ from edgeward.train.loop.learner import SupervisedLearner, WeightedLoss, under_p
 from edgeward.train.loop.records import Logs
 from edgeward.train.loop.scoring import Scorer
 from edgeward.train.options import Options
-from edgeward.train.recipe import Hyperparameters, Learner, Recipe, Setting
+from edgeward.train.recipe import ClassHyperparameters, Hyperparameters, Learner, Recipe, Setting
 from edgeward.train.transfer import count_frozen
 from edgeward.train.unfinished.state import Best, State, save_state
 
@@ -111,7 +111,9 @@ class Session:
         self._watch = watch
         self._logs: Logs | None = None
         self._supervised = self.scorer.output.task != "generation"
-        self._balance = getattr(setup.hyper, "balance", "none")
+        # A user's own field of that name may mean something else.
+        hyper = setup.hyper
+        self._balance = hyper.balance if isinstance(hyper, ClassHyperparameters) else "none"
         if self._balance != "none":
             check_balance(recipe, self._balance)
         if options.patience and not self._supervised:

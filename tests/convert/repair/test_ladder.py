@@ -120,10 +120,10 @@ def test_user_is_told_a_number_and_words_instead_of_inner_names() -> None:
 
 def test_plan_comes_back_from_its_file(tmp_path: Path) -> None:
     plan = Plan(
-        [
+        (
             *fallback_rung("tflite-int8", 500, ISLANDS, []),
             *tuning_rung("onnx-int8", 500, Settings("mse", 500, equalise=True)),
-        ],
+        ),
         "samples.npz",
     )
     plan.write(tmp_path)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from reports import artifact_report, conversion_report
 
+from edgeward.convert.drift.metrics import OutputDrift
 from edgeward.convert.layers.report import LayerDrift, LayerReport
+from edgeward.convert.measure.records import Parting
+from edgeward.convert.report.console import print_report
 from edgeward.convert.report.report import refused
 
 INT8 = artifact_report("tflite-int8", "refused", reason="a drop of 3 points")
@@ -47,3 +50,46 @@ def test_fine_tuning_is_not_advised_against_steps_that_an_op_fixes(
     error = refused(replace(REPORT, artifacts=[lossy]), Path("report.html"))
     assert ("--qat" in str(error)) is tuning
     assert "--fallback" in str(error)
+
+
+PASSED = OutputDrift(
+    output="digit",
+    task="classification",
+    metric="accuracy",
+    reference=0.99,
+    value=0.99,
+    drop=0.0,
+    upper_bound=0.001,
+    budget=0.005,
+    samples=1000,
+    verdict="pass",
+)
+PARTED = Parting(("litert 2.3.0", "tflite-runtime 2.14.0"), ("litert", "tflite"), 254, ("zeros",))
+
+
+@pytest.mark.parametrize("parting", [PARTED, None], ids=["parted", "the twin"])
+def test_an_artifact_on_which_runtimes_part_passes_in_no_report(
+    parting: Parting | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = artifact_report(
+        "tflite-int8",
+        "pass" if parting is None else "refused",
+        reason="" if parting is None else parting.sentence,
+        drifts={"litert 2.3.0": [PASSED]},
+        parting=parting,
+        bundled=parting is None,
+    )
+    calibration = {"samples": 500, "source": "run", "suspicions": []}
+    report = conversion_report([artifact], calibration=calibration)
+    expected = "pass" if parting is None else "**refused**"
+    rows = [
+        line for line in report.to_markdown().splitlines() if line.startswith("| `tflite-int8`")
+    ]
+    assert f" {expected} |" in rows[0]
+    html = report.to_html().decode()
+    table = html[html.index('<th class="left">verdict') :]
+    assert table.index(f">{'pass' if parting is None else 'refused'}<") < table.index("</table>")
+    print_report(report)
+    printed = capsys.readouterr().out
+    assert ("refused" in printed) == (parting is not None)
+    assert ("differ by 254 LSB" in printed) == (parting is not None)

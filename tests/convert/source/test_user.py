@@ -539,11 +539,13 @@ def test_a_split_of_a_run_is_no_other_split_of_it(
         option: own if split == "own" else run / f"{split}.npz" for option, split in given.items()
     }
     with pytest.raises(UsageError, match="the same samples") as caught:
-        open_source(run, **files)
+        open_source(run, UserData(**files))
     for word in words:
         assert f"{word} /" in str(caught.value)
     # The twin: each in its own place.
-    assert open_source(run, calibration=own, validation=run / "validation.npz").calibration
+    assert open_source(
+        run, UserData(calibration=own, validation=run / "validation.npz")
+    ).calibration
 
 
 def test_damaged_npz_and_other_files_are_refused(models: Path, own: Open, tmp_path: Path) -> None:
