@@ -408,7 +408,7 @@ def test_generation_is_refused_before_training() -> None:
 
     recipe = load_recipe("mnist_gan")
     hyper = override(recipe.hyperparameters, {})
-    data = SimpleNamespace(vocabularies={}, train=None)
+    data = SimpleNamespace(vocabularies={}, train=Samples({"noise": np.zeros((4, 2))}, {}))
     setup = Setup(recipe, hyper, Options(explain=3), None, data, Silent(), Interrupts())
     with pytest.raises(UsageError, match="no answer to explain"):
         Session(setup)
