@@ -28,7 +28,7 @@ from edgeward.convert.bundle.write import (
 from edgeward.convert.measure.bench import Bench, measure_all
 from edgeward.convert.measure.measure import Measured
 from edgeward.convert.measure.parity import parity
-from edgeward.convert.measure.records import ParityRow, Reproduction
+from edgeward.convert.measure.records import Parity, ParityRow, Reproduction
 from edgeward.convert.measure.reproduce import float_values, reproduce
 from edgeward.convert.options import Options
 from edgeward.convert.repair.repair import Allowed, Repaired, mend
@@ -116,7 +116,8 @@ class Judged:
         passed: The artifacts that may be bundled.
         doubts: What looks wrong with the calibration samples.
         parity: The bundled artifacts on every runtime, where that was asked for.
-        final: Whether asking again would give the same: no device was out of reach.
+        final: Whether asking again would give the same: no device was out of reach, and no
+            comparison failed of a crash, of memory or of time.
         notes: What the user should know.
     """
 
@@ -282,14 +283,12 @@ def judge(options: Options, task: Task, made: Made) -> Judged:
     passed = [m for m in measured if accepted(m, options.allow_inconclusive)]
     notes: list[str] = []
     doubts = suspicions(judges, task.calibration, notes)
-    rows: list[ParityRow] = []
-    why_not = ""
+    here = elsewhere = Parity([])
     if options.with_parity and passed:
-        rows = parity(passed, judges, options.tell, timeout=options.timeout)
+        here = parity(passed, judges, options.tell, timeout=options.timeout)
         versions = _created_with(conversion)
         files = runtime_files(source, passed, release=1, golden=golden, created_with=versions)
-        elsewhere, why_not = device_rows(files, judges.test, options.tell, timeout=options.timeout)
-        rows += elsewhere
+        elsewhere = device_rows(files, judges.test, options.tell, timeout=options.timeout)
     return Judged(
         reproductions=reproductions,
         golden=golden,
@@ -297,10 +296,9 @@ def judge(options: Options, task: Task, made: Made) -> Judged:
         mended=mended,
         passed=passed,
         doubts=doubts,
-        parity=rows,
-        # A network that was down may be up again.
-        final=not why_not.startswith("no parity"),
-        notes=[*notes, *leaked, *mended.notes, *([why_not] if why_not else [])],
+        parity=[*here.rows, *elsewhere.rows],
+        final=not (here.again or elsewhere.again),
+        notes=[*notes, *leaked, *mended.notes, *([elsewhere.why_not] if elsewhere.why_not else [])],
     )
 
 

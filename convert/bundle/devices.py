@@ -14,7 +14,7 @@ from typing import Any
 
 import edgeward
 from edgeward.convert.bundle.write import write_bundle
-from edgeward.convert.measure.records import ParityRow
+from edgeward.convert.measure.records import Parity, ParityRow
 from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.samples import Samples, save_samples
 
@@ -39,7 +39,7 @@ def device_rows(
     progress: Callable[[str], None],
     *,
     timeout: float | None = None,
-) -> tuple[list[ParityRow], str]:
+) -> Parity:
     """Run a bundle on the emulated devices of ``scripts/devices`` (docs/devices.md).
 
     Args:
@@ -49,10 +49,12 @@ def device_rows(
         timeout: Seconds for all devices, setting them up included; None is no limit.
 
     Returns:
-        A row for each artifact and device; and why there is none, empty where there are some.
+        A row for each artifact and device, or why there is none.
     """
     if not (_ROOT / "scripts" / "devices" / "run.py").is_file():
-        return [], "parity on other processors needs a checkout of the repository: make devices"
+        return Parity(
+            [], "parity on other processors needs a checkout of the repository: make devices"
+        )
     progress(f"parity on emulated devices, {_SAMPLES} samples (the first time they are set up)")
     with tempfile.TemporaryDirectory(prefix="edgeward-") as name:
         bundle, data = Path(name) / "bundle", Path(name) / "samples.npz"
@@ -71,8 +73,9 @@ def device_rows(
     try:
         found: list[dict[str, Any]] = json.loads(answer)["rows"]
     except (KeyError, ValueError):
-        return [], f"no parity on other processors: {log.strip()[-500:]}"
-    return [_row(one, decides) for one in found if _elsewhere(one["device"])], ""
+        # A network that was down may be up again, and an emulator has more time.
+        return Parity([], f"no parity on other processors: {log.strip()[-500:]}", again=True)
+    return Parity([_row(one, decides) for one in found if _elsewhere(one["device"])])
 
 
 def _run(command: list[str], timeout: float | None) -> tuple[str, str]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from edgeward.convert.formats import FORMATS
 from edgeward.convert.measure.measure import Measured
-from edgeward.convert.measure.records import ParityRow
+from edgeward.convert.measure.records import Parity, ParityRow
 from edgeward.convert.source.source import Source
 from edgeward.convert.worker.isolate import isolated
+from edgeward.convert.worker.memory import is_transient
 from edgeward.runtime.arrays import Array
 from edgeward.runtime.backends import available_backends, open_backend
 from edgeward.runtime.errors import EdgewardError
@@ -35,7 +36,7 @@ def parity(
     progress: Callable[[str], None],
     *,
     timeout: float | None = None,
-) -> list[ParityRow]:
+) -> Parity:
     """Run artifacts on every runtime and kernel set that is installed.
 
     Args:
@@ -44,20 +45,27 @@ def parity(
         progress: Called with one line per artifact.
         timeout: Seconds that one artifact may take on one set of kernels; None is no limit. What
             takes longer is a row that says so.
+
+    Returns:
+        A row for each artifact, runtime and set of kernels.
     """
     count = len(source.test)
     samples = source.test.take(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int))
     rows: list[ParityRow] = []
+    again = False
     for m in measured:
         progress(f"parity of {m.artifact.id} on {len(samples):,} samples")
-        rows += _rows(m, source, samples, timeout)
-    return rows
+        found = _compare_all(m, source, samples, timeout)
+        rows += found.rows
+        again = again or found.again
+    return Parity(rows, again=again)
 
 
-def _rows(
+def _compare_all(
     measured: Measured, source: Source, samples: Samples, timeout: float | None
-) -> list[ParityRow]:
+) -> Parity:
     rows: list[ParityRow] = []
+    again = False
     first: dict[str, Array] | None = None
     artifact = measured.artifact
     for backend in available_backends(artifact.format):
@@ -87,10 +95,11 @@ def _rows(
                     detail=str(error),
                 )
                 rows.append(row)
+                again = again or is_transient(error)
                 continue
             first = first or raw
             rows.append(_compare(artifact.id, runtime, kernels, source, first, raw))
-    return rows
+    return Parity(rows, again=again)
 
 
 def _run(

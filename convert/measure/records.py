@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ParityRow", "Parting", "Reproduction"]
+__all__ = ["Parity", "ParityRow", "Parting", "Reproduction"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,22 @@ class ParityRow:
     differing: float
     flips: int | None
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What a comparison of runtimes found.
+
+    Attributes:
+        rows: What was compared, and what could not be.
+        why_not: Why there are no rows; empty where there are some.
+        again: Whether asking again may give more: something failed of a crash, of memory, of time
+            or of a network.
+    """
+
+    rows: list[ParityRow]
+    why_not: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True)

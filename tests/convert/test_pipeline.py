@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeward.convert import convert
+from edgeward.convert.measure.records import Parity, ParityRow
 from edgeward.convert.report import html
 from edgeward.convert.source.open import open_source
 from edgeward.runtime.files import sha256_file
@@ -46,9 +47,9 @@ def test_splits_are_loaded_and_hashed_once_and_the_report_is_rendered_once(
 ) -> None:
     seen: list[set[str]] = []
 
-    def device_rows(files: dict[str, bytes], *_: object, timeout: float) -> tuple[list[Any], str]:
+    def device_rows(files: dict[str, bytes], *_: object, timeout: float) -> Parity:
         seen.append(set(files))
-        return [], "parity on other processors: none here"
+        return Parity([], "parity on other processors: none here")
 
     monkeypatch.setattr("edgeward.convert.stages.device_rows", device_rows)
     report = convert(
@@ -75,6 +76,28 @@ def test_splits_are_loaded_and_hashed_once_and_the_report_is_rendered_once(
     sha256_file(own_run / "test.npz")
     report.to_html()
     assert [counted["load test.npz"], counted["hash test.npz"], counted["report"]] == [2, 2, 2]
+
+
+def test_answer_with_a_row_that_hung_is_not_remembered(
+    own_run: Path, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = ParityRow("tflite-int8", "slow", "default", 0, None, 0.0, None, "out of time")
+    row = ParityRow("tflite-int8", "slow", "default", 9, 0, 0.0, 0)
+    here = [Parity([late], again=True), Parity([row]), Parity([row])]
+    there = [Parity([]), Parity([], "no devices", again=True), Parity([])]
+    monkeypatch.setattr("edgeward.convert.stages.parity", lambda *_, **__: here.pop(0))
+    monkeypatch.setattr("edgeward.convert.stages.device_rows", lambda *_, **__: there.pop(0))
+
+    def ask() -> list[ParityRow]:
+        out = own_bundle.parent
+        asked = {"formats": ["tflite"], "max_drop": 0.015, "out": out, "with_parity": True}
+        return convert(own_run, **asked).parity
+
+    assert (ask(), len(here)) == ([late], 2)
+    assert (ask(), len(here)) == ([row], 1)
+    # The twin: after devices that were out of reach, an answer that is whole is remembered.
+    assert (ask(), len(here)) == ([row], 0)
+    assert (ask(), len(here)) == ([row], 0)
 
 
 def test_another_test_split_has_hashes_of_its_own(own_run: Path, counted: Counter[str]) -> None:
