@@ -261,6 +261,7 @@ def judge(options: Options, task: Task, made: Made) -> Judged:
         max_drop=options.max_drop,
         targets=task.targets,
         timeout=options.timeout,
+        memory=task.memory,
     )
     found = measure_all(conversion, bench, tolerant=options.everything, progress=options.tell)
     if not found:
@@ -285,7 +286,7 @@ def judge(options: Options, task: Task, made: Made) -> Judged:
     doubts = suspicions(judges, task.calibration, notes)
     here = elsewhere = Parity([])
     if options.with_parity and passed:
-        here = parity(passed, judges, options.tell, timeout=options.timeout)
+        here = parity(passed, judges, options.tell, timeout=options.timeout, memory=task.memory)
         versions = _created_with(conversion)
         files = runtime_files(source, passed, release=1, golden=golden, created_with=versions)
         elsewhere = device_rows(files, judges.test, options.tell, timeout=options.timeout)

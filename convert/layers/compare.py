@@ -220,7 +220,13 @@ def _finite(value: float) -> float:
 
 
 def compare_layers(
-    artifact_id: str, data: bytes, twin: bytes, source: Source, *, timeout: float | None = None
+    artifact_id: str,
+    data: bytes,
+    twin: bytes,
+    source: Source,
+    *,
+    timeout: float | None = None,
+    memory: int | None = None,
 ) -> LayerReport | None:
     """Compare the tensors of an artifact with the float model's.
 
@@ -230,6 +236,7 @@ def compare_layers(
         twin: The float32 artifact of the same format from the same conversion.
         source: The model's test samples and specs.
         timeout: Seconds that it may take; None is no limit.
+        memory: Bytes that it may take, see ``convert.worker.isolate.isolated``.
 
     Returns:
         None where the artifact has no quantised activations.
@@ -254,4 +261,5 @@ def compare_layers(
         twin,
         feeds,
         timeout=timeout,
+        memory=memory,
     )

@@ -32,6 +32,7 @@ def find_parting(
     samples: Samples,
     *,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> str:
     """Return in words where two runtimes part; empty where that cannot be seen.
 
@@ -43,6 +44,7 @@ def find_parting(
         source: The model's specs.
         samples: Raw samples on which they differ.
         timeout: Seconds that it may take; None is no limit.
+        memory: Bytes that it may take, see ``convert.worker.isolate.isolated``.
     """
     feeds = {
         name: preprocess_batch(spec, samples.inputs[name], source.vocabularies)
@@ -50,7 +52,9 @@ def find_parting(
     }
     comparing = partial(parting_layer, data, backends, feeds)
     try:
-        return isolated("comparing two runtimes layer by layer", comparing, timeout=timeout)
+        return isolated(
+            "comparing two runtimes layer by layer", comparing, timeout=timeout, memory=memory
+        )
     except EdgewardError:
         return ""
 

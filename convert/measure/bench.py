@@ -44,6 +44,7 @@ class Bench:
             are installed, are the only ones that are measured in.
         timeout: Seconds that measuring one artifact may take, in all its runtimes, and as many for
             comparing its layers; None is no limit.
+        memory: Bytes that each of these may take, see ``convert.worker.isolate.isolated``.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Bench:
     max_drop: float | None
     targets: Mapping[str, Sequence[Target]]
     timeout: float | None = None
+    memory: int | None = None
 
 
 def measure_all(
@@ -131,12 +133,19 @@ def measure_one(
         max_drop=bench.max_drop,
         named=[target.backend for target in targets if target.named],
     )
-    measured = isolated(f"measuring {artifact_id}", measuring, timeout=bench.timeout)
+    measured = isolated(
+        f"measuring {artifact_id}", measuring, timeout=bench.timeout, memory=bench.memory
+    )
     for target in targets:
         target.check_measured(artifact_id, measured.unusable)
     if measured.parting is not None:
         layer = find_parting(
-            data, measured.parting.backends, bench.source, bench.golden, timeout=bench.timeout
+            data,
+            measured.parting.backends,
+            bench.source,
+            bench.golden,
+            timeout=bench.timeout,
+            memory=bench.memory,
         )
         measured = replace(measured, parting=replace(measured.parting, layer=layer))
     float_file = bench.folder / known.twin.file
@@ -152,7 +161,12 @@ def _with_layers(measured: Measured, twin: bytes, bench: Bench) -> Measured:
     """
     try:
         layers = compare_layers(
-            measured.artifact.id, measured.data, twin, bench.source, timeout=bench.timeout
+            measured.artifact.id,
+            measured.data,
+            twin,
+            bench.source,
+            timeout=bench.timeout,
+            memory=bench.memory,
         )
     except EdgewardError as error:
         received = "" if error.received is None else str(error.received)

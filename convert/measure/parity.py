@@ -36,6 +36,7 @@ def parity(
     progress: Callable[[str], None],
     *,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> Parity:
     """Run artifacts on every runtime and kernel set that is installed.
 
@@ -45,6 +46,7 @@ def parity(
         progress: Called with one line per artifact.
         timeout: Seconds that one artifact may take on one set of kernels; None is no limit. What
             takes longer is a row that says so.
+        memory: Bytes that it may take there, see ``convert.worker.isolate.isolated``.
 
     Returns:
         A row for each artifact, runtime and set of kernels.
@@ -55,14 +57,18 @@ def parity(
     again = False
     for m in measured:
         progress(f"parity of {m.artifact.id} on {len(samples):,} samples")
-        found = _compare_all(m, source, samples, timeout)
+        found = _compare_all(m, source, samples, timeout, memory)
         rows += found.rows
         again = again or found.again
     return Parity(rows, again=again)
 
 
 def _compare_all(
-    measured: Measured, source: Source, samples: Samples, timeout: float | None
+    measured: Measured,
+    source: Source,
+    samples: Samples,
+    timeout: float | None,
+    memory: int | None,
 ) -> Parity:
     rows: list[ParityRow] = []
     again = False
@@ -81,6 +87,7 @@ def _compare_all(
                     backend,
                     kernels,
                     timeout=timeout,
+                    memory=memory,
                 )
             except EdgewardError as error:
                 name = f"{backend} ({kernels})"

@@ -25,6 +25,7 @@ def isolated(
     function: Callable[..., _Result],
     *arguments: Any,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> _Result:
     """Return ``function(*arguments)``, computed in a forked process.
 
@@ -34,17 +35,19 @@ def isolated(
         arguments: Of the function; shared with the process, not sent to it: samples and models
             may have hundreds of megabytes.
         timeout: Seconds until the process is killed; None waits for ever.
-
-    The process may take as much memory as the machine allows a worker, beyond what it shares with
-    this one.
+        memory: Bytes that the process may take beyond what it shares with this one; 0 is no limit,
+            None as much as the machine allows a worker.
 
     Raises:
         TargetError: The process died, or ran out of memory or time.
         Exception: What the function raises.
     """
+    allowed = default_memory() if memory is None else memory
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(sender, what, function, arguments), daemon=True)
+    process = context.Process(
+        target=_run, args=(sender, what, function, arguments, allowed), daemon=True
+    )
     # What is waiting to be printed would be printed by both.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -79,9 +82,14 @@ def isolated(
     return answer
 
 
-def _run(sender: Any, what: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run(
+    sender: Any,
+    what: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    allowed: int,
+) -> None:
     try:
-        allowed = default_memory()
         limit_memory(data_size() + allowed if allowed else 0)
         answer = (True, function(*arguments))
     except MemoryError as error:
@@ -89,7 +97,9 @@ def _run(sender: Any, what: str, function: Callable[..., Any], arguments: tuple[
             f"The runtime ran out of memory: {what}.",
             received=str(error) or "an allocation that failed",
             expected="memory for the model and its samples",
-            fix="a machine with more memory",
+            fix="allow more: --memory GB (0: no limit)"
+            if allowed
+            else "a machine with more memory",
             transient=True,
         )
         answer = (False, short)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeward.convert.layers import compare
+from edgeward.convert.layers import compare, parting
 from edgeward.convert.measure import bench as module
+from edgeward.convert.measure import parity as parity_module
 from edgeward.convert.measure.bench import Bench, measure_one
 from edgeward.convert.measure.measure import Measured
+from edgeward.convert.measure.parity import parity
+from edgeward.convert.measure.records import Parting
 from edgeward.convert.source.open import open_source
 from edgeward.convert.targets.target import choose_targets
 from edgeward.runtime.errors import TargetError
@@ -76,3 +80,43 @@ def test_layers_that_take_their_time_are_compared(
     assert found.layers is not None
     assert (found.layers.skipped, found.transient) == ("", False)
     assert found.layers.samples == 48
+
+
+@pytest.fixture
+def bench(run: Path, bundle: Path, tmp_path: Path) -> Bench:
+    """A bench whose folder has int8 and a file in the place of its twin."""
+    for name in ("int8", "fp32"):
+        (tmp_path / f"tflite-{name}.tflite").write_bytes(
+            (bundle / "tflite-int8.tflite").read_bytes()
+        )
+    golden = load_samples(run / "test.npz").take(range(4))
+    targets = choose_targets(None, ("tflite",))
+    return Bench(tmp_path, open_source(run), {}, golden, None, targets, 60.0)
+
+
+@pytest.mark.parametrize("memory", [None, 0, 2**33])
+def test_every_process_gets_the_memory_that_was_given(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, memory: int | None
+) -> None:
+    given: dict[str, int | None] = {}
+    one: list[Measured] = []
+
+    def isolated(what: str, function: Any, *_: Any, memory: int | None, **__: Any) -> Any:
+        given[what.split(",")[0]] = memory
+        if what.startswith("measuring"):
+            apart = Parting(("a 1", "b 2"), ("a", "b"), 9, ())
+            one.append(replace(seen(*function.args), parting=apart))
+            return one[0]
+        raise TargetError("Not here.")
+
+    for place in (module, compare, parting, parity_module):
+        monkeypatch.setattr(place, "isolated", isolated)
+    measure_one("tflite-int8", False, None, replace(bench, memory=memory))
+    assert list(given) == [
+        "measuring tflite-int8",
+        "comparing two runtimes layer by layer",
+        "comparing tflite-int8 layer by layer",
+    ]
+    parity(one, bench.source, lambda _: None, memory=memory)
+    assert len(given) > 3
+    assert set(given.values()) == {memory}

@@ -61,7 +61,30 @@ def test_function_that_takes_too_much_memory_is_an_error_that_names_it(
     with pytest.raises(TargetError, match="out of memory: measuring tflite-int8") as caught:
         isolated("measuring tflite-int8", lambda: len(np.ones(512 * 2**20, np.uint8)))
     assert caught.value.transient
+    assert "--memory GB" in str(caught.value)
     # The twins: less, and where nobody knows what there is.
     assert isolated("x", lambda: len(np.ones(8 * 2**20, np.uint8))) == 8 * 2**20
     monkeypatch.setattr(isolate, "default_memory", lambda: 0)
     assert isolated("x", lambda: len(np.ones(512 * 2**20, np.uint8))) == 512 * 2**20
+
+
+def test_limit_that_is_given_counts_and_zero_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> int:
+        return len(np.ones(512 * 2**20, np.uint8))
+
+    monkeypatch.setattr(isolate, "default_memory", lambda: 2**40)
+    with pytest.raises(TargetError, match="out of memory: x"):
+        isolated("x", work, memory=64 * 2**20)
+    # The twins: no limit, where the default would be too little, and the default.
+    assert isolated("x", work) == 512 * 2**20
+    monkeypatch.setattr(isolate, "default_memory", lambda: 64 * 2**20)
+    assert isolated("x", work, memory=0) == 512 * 2**20
+
+
+def test_error_without_limit_names_no_option() -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    with pytest.raises(TargetError, match="a machine with more memory") as caught:
+        isolated("x", fail, memory=0)
+    assert "--memory" not in str(caught.value)
