@@ -41,7 +41,7 @@ class Bench:
         golden: The golden inputs.
         max_drop: Largest drift allowed; None takes the source's own budgets.
         targets: Format -> the runtimes that must accept its artifacts. Those that were named, and
-            are installed, are the only ones that are measured in.
+            are installed in that version, are the only ones that are measured in.
         timeout: Seconds that measuring one artifact may take, in all its runtimes, and as many for
             comparing its layers; None is no limit.
         memory: Bytes that each of these may take, see ``convert.worker.isolate.isolated``.
@@ -116,7 +116,7 @@ def measure_one(
     known = ArtifactId.parse(artifact_id)
     data = (bench.folder / known.file).read_bytes()
     description = describe(artifact_id, data, twin, float_layers)
-    targets = bench.targets[known.format.name]
+    targets = bench.targets.get(known.format.name, ())
     for target in targets:
         target.check(artifact_id, data)
     lowest = {**description.min_runtime, **min_runtimes(locate_ops(data))}
@@ -131,7 +131,7 @@ def measure_one(
         float_values=bench.values,
         golden=bench.golden,
         max_drop=bench.max_drop,
-        named=[target.backend for target in targets if target.named],
+        named=[target.backend for target in targets if target.named and target.installed],
     )
     measured = isolated(
         f"measuring {artifact_id}", measuring, timeout=bench.timeout, memory=bench.memory

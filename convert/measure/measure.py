@@ -33,9 +33,6 @@ from edgeward.runtime.samples import Samples
 
 __all__ = ["Measured", "describe_artifact", "latency_us", "measure"]
 
-# Kernel sets of one runtime that another build or processor may use.
-OTHER_KERNELS = ("no-delegate", "reference")
-
 # Enough for a median that a report can show; ``python -m runtime bench`` takes its time.
 _SECONDS = 0.1
 
@@ -176,7 +173,8 @@ def measure(
         # After the batches: an interpreter that is resized back has to allocate first.
         latency[runtime] = latency_us(runner, golden)
     for backend, runner in runners.items():
-        for kernels in OTHER_KERNELS:
+        # Those that another build or processor may use.
+        for kernels in FORMATS[artifact.format].kernels[1:]:
             other = _one_by_one(_runner(artifact, data, backend, source, kernels), golden)
             runtime = f"{runner.backend.runtime} {runner.backend.version}"
             answers.append(Answers(backend, runtime, kernels, other))

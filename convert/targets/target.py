@@ -82,6 +82,15 @@ class Target:
         return _BACKENDS.get(self.name, "")
 
     @property
+    def installed(self) -> bool:
+        """Whether this very version is installed here."""
+        try:
+            found = importlib.metadata.version(self.name)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        return Version(self.version) == Version(found)
+
+    @property
     def note(self) -> str:
         """Which table stands in where the version itself has none; empty otherwise."""
         asked, known = Version(self.version), Version(self.table.version)
@@ -131,9 +140,7 @@ class Target:
             TargetError: The target itself is installed and cannot.
         """
         reason = unusable.get(self.backend)
-        if reason is not None and Version(self.version) == Version(
-            importlib.metadata.version(self.name)
-        ):
+        if reason is not None and self.installed:
             raise TargetError(
                 f"{artifact_id} does not run on {self}, although all its ops are registered.",
                 received=reason,

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgeward.convert.formats import FORMATS
 from edgeward.convert.layers import compare, parting
 from edgeward.convert.measure import bench as module
+from edgeward.convert.measure import measure as measure_module
 from edgeward.convert.measure import parity as parity_module
 from edgeward.convert.measure.bench import Bench, measure_one
-from edgeward.convert.measure.measure import Measured
+from edgeward.convert.measure.measure import Measured, measure
 from edgeward.convert.measure.parity import parity
 from edgeward.convert.measure.records import Parting
 from edgeward.convert.source.open import open_source
 from edgeward.convert.targets.target import choose_targets
+from edgeward.runtime.backends import BACKENDS, available_backends
+from edgeward.runtime.bundle import Bundle
 from edgeward.runtime.errors import TargetError
 from edgeward.runtime.samples import load_samples
 
@@ -120,3 +126,59 @@ def test_every_process_gets_the_memory_that_was_given(
     parity(one, bench.source, lambda _: None, memory=memory)
     assert len(given) > 3
     assert set(given.values()) == {memory}
+
+
+def test_named_target_is_measured_alone_only_in_the_version_that_is_installed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[list[str]] = []
+
+    def note(*given: Any, **options: Any) -> Measured:
+        named.append(options["named"])
+        return seen(*given)
+
+    monkeypatch.setattr(
+        module, "isolated", lambda _, function, **__: function() if function.func is note else ""
+    )
+    monkeypatch.setattr(module, "measure", note)
+    monkeypatch.setattr(module, "_with_layers", lambda measured, *_: measured)
+    backend = available_backends("tflite")[0]
+    distribution = BACKENDS[backend][0]
+    targets = choose_targets(
+        f"{distribution}=={importlib.metadata.version(distribution)}", ("tflite",)
+    )
+    measure_one("tflite-int8", False, None, replace(bench, targets=targets))
+    # The twin: that runtime in a version that is not here.
+    other = {"tflite": [replace(targets["tflite"][0], version="999.0")]}
+    measure_one("tflite-int8", False, None, replace(bench, targets=other))
+    # And a format whose runtimes nobody described.
+    measure_one("tflite-int8", False, None, replace(bench, targets={}))
+    assert named == [[backend], [], []]
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
+def test_kernels_of_the_format_are_compared(
+    run: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    class Stop(Exception):
+        pass
+
+    compared: list[Any] = []
+
+    def stop(_: Any, answers: Any) -> None:
+        compared.extend(answers)
+        raise Stop
+
+    monkeypatch.setattr(measure_module, "decide_tolerance", stop)
+    source, opened = open_source(run), Bundle.open(bundle)
+    artifact = opened.manifest.artifact(name)
+    data = opened.artifact_bytes(artifact)
+    golden = source.test.take(range(4))
+    source = replace(source, test=source.test.take(range(100)))
+    values = {output: np.full((100, 10), 0.1, np.float32) for output in source.outputs}
+    with pytest.raises(Stop):
+        measure(artifact, data, 1, source, values, golden, None)
+    backends, kernels = available_backends(artifact.format), FORMATS[artifact.format].kernels
+    assert sorted((a.backend, a.kernels) for a in compared) == sorted(
+        (backend, one) for backend in backends for one in kernels
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import sys
@@ -408,3 +409,17 @@ def test_a_target_that_is_installed_must_have_run_the_artifact() -> None:
     parse_target("ai-edge-litert==1.0.1").check_measured("tflite-int8", {"litert": "newer failed"})
     with pytest.raises(TargetError, match=r"does not run on ai-edge-litert 2\.3\.0"):
         NEW.check_measured("tflite-int8", {"litert": "kernel failed"})
+
+
+def test_a_target_is_installed_in_its_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "ai-edge-litert":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.3"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert NEW.installed  # 2.3.0 and 2.3 are one version
+    assert not parse_target("ai-edge-litert==1.0.1").installed
+    assert not OLD.installed
+    assert not parse_target("litert.js").installed
+    OLD.check_measured("tflite-int8", {OLD.backend: "not installed"})
