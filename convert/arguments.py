@@ -133,11 +133,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout", type=float, metavar="S", default=DEFAULT_TIMEOUT,
         help="seconds each step may take: loading a model of your own, converting, measuring each "
-        "artifact (default 1800)",
+        "artifact, comparing its layers, each row of --parity, the emulated devices (default 1800)",
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=float, metavar="GB",
-        help="memory the converter may take (default: nine tenths of the machine's; 0: no limit)",
+        help="memory the converter may take (default: nine tenths of what the machine has, or the "
+        "container where that is less; 0: no limit)",
     )  # fmt: skip
     parser.add_argument(
         "--parity", action="store_true", dest="with_parity",

@@ -61,7 +61,7 @@ class Options:
         reuse: Take over what an earlier conversion made of the same: an unchanged request is
             answered at once, and only artifacts that are new or changed are converted.
         timeout: Seconds that each step may take: loading a user's model, converting, measuring
-            each artifact.
+            each artifact, comparing its layers, each row of parity, the emulated devices.
         memory: Bytes that the converter may take; 0 is no limit, None nine tenths of the machine's,
             or of the container's where that has less.
         progress: Called with one line per step.

@@ -83,7 +83,7 @@ def to_tflite(
 
     Args:
         loaded: The model, for the names of its edges.
-        frozen: What ``trace.freeze`` gave; the same for every variant.
+        frozen: What ``tflite_graph.freeze`` gave; the same for every variant.
         variant: How to quantise.
         samples: Input name -> preprocessed calibration samples ``[N, ...]``.
         switches: What the target needs of the converter.

@@ -124,7 +124,7 @@ class ConversionReport:
         bundle: Folder of the bundle; None when nothing was bundled.
         release: Release of the bundle; None when nothing was bundled.
         budget: Drift allowed.
-        targets: Format -> the runtime that accepts its artifacts.
+        targets: Format -> the runtimes that accept its artifacts, with commas between.
         reproductions: Output name -> reproduction of the run's metric.
         calibration: Number and origin of the calibration samples, and what looks wrong with them.
         artifacts: What became of each artifact.

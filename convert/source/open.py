@@ -55,7 +55,7 @@ def open_source(
         timeout: Seconds that loading a user's model may take.
         progress: Called with one line per step.
         memory: Bytes that loading a user's model may take; 0 is no limit, None nine tenths of the
-            machine's.
+            machine's, or of the container's where that has less.
         hashes: Of the files that were read already.
 
     Raises:

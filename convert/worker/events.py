@@ -1,7 +1,7 @@
 """The child's side of a worker process: its events, its errors, its end.
 
-The parent (``child.py``) reads one JSON event per line from the file descriptor that is the second
-argument; the first one is the work folder.
+The parent (``process.py``) reads one JSON event per line from the file descriptor that is the
+second argument; the first one is the work folder.
 """
 
 from __future__ import annotations

@@ -69,8 +69,9 @@ def open_backend(
         artifact: Its description.
         data: Its checked bytes.
         name: ``litert``, ``tflite`` or ``onnx``; None takes the first installed that fits.
-        kernels: ``default``, or ``reference`` for the slow kernels that define the result
-            (used to measure how far kernels differ).
+        kernels: ``default``; ``reference`` for the slow kernels that define the result; for TFLite
+            also ``no-delegate``, without the delegate that an interpreter takes by itself (the
+            last two are used to measure how far kernels differ).
 
     Raises:
         MissingExtraError: No interpreter for this format is installed.
