@@ -5,22 +5,39 @@
 A room is a folder of ``train/`` or ``convert/``, and ``runtime/`` as a whole; the files at the top
 of ``train/`` and ``convert/`` stand for themselves. Imports inside functions count, those for type
 checkers alone do not. ``tests/test_architecture.py`` lists the arrows that are allowed.
+
+What ``convert/formats.py`` names as ``MODULE:NAME`` is imported when a format is first used. These
+are no arrows here, since every room may import that file: they are printed on a line of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-__all__ = ["NAME", "PACKAGES", "circle", "edges", "imports", "room_arrows", "room_of", "sources"]
+__all__ = [
+    "FORMATS",
+    "NAME",
+    "PACKAGES",
+    "circle",
+    "edges",
+    "imports",
+    "named",
+    "room_arrows",
+    "room_of",
+    "sources",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "edgeward"
 PACKAGES = ("runtime", "train", "convert")
+# The file that names what each room does for a format.
+FORMATS = "convert/formats.py"
 
 
 def sources() -> dict[str, str]:
@@ -51,7 +68,8 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
 def imports(text: str) -> Iterator[str]:
     """Yield every module that a file imports anywhere, by statement or by ``import_module``.
 
-    ``from a import b`` may import the module ``a.b``, so that is what it yields.
+    ``from a import b`` may import the module ``a.b``, so that is what it yields. What is imported
+    by a name in a variable is not seen; ``named`` finds it where it is written as MODULE:NAME.
     """
     for node in _nodes(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -67,6 +85,18 @@ def imports(text: str) -> Iterator[str]:
                 first = first.values[0]
             if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
                 yield str(first.value).removesuffix(".")
+
+
+def named(text: str) -> list[str]:
+    """Return the modules that a file names in strings of the form ``MODULE:NAME``, sorted.
+
+    >>> named('place = "edgeward.convert.drift.gate:decide"')
+    ['edgeward.convert.drift.gate']
+    """
+    place = re.compile(rf"({NAME}(?:\.\w+)+):\w+")
+    strings = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+    matches = (place.fullmatch(value) for value in strings if isinstance(value, str))
+    return sorted({match[1] for match in matches if match})
 
 
 def room_of(file: str) -> str:
@@ -147,6 +177,7 @@ def main() -> None:
     rooms: dict[str, set[str]] = {}
     for a, b in arrows:
         rooms.setdefault(a, set()).add(b)
+    print("named by formats.py:", ", ".join(named(files[FORMATS])))
     print(f"{len(arrows)} pairs of rooms, {sum(arrows.values())} arrows between files of two rooms")
     print("circle of files:", " -> ".join(circle(edges(files))) or "none")
     print("circle of rooms:", " -> ".join(circle(rooms)) or "none")

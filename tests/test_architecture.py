@@ -17,12 +17,14 @@ import pytest
 from support import REPOSITORY
 
 from edgeward.convert.formats import FORMATS as BY_NAME
+from scripts.import_graph import FORMATS as NAMING
 from scripts.import_graph import (
     NAME,
     PACKAGES,
     circle,
     edges,
     imports,
+    named,
     room_arrows,
     room_of,
     sources,
@@ -49,7 +51,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     "convert": ("formats", "options", "settings", "variants"),
     "train": ("cluster", "console", "framework", "options", "recipe", "run", "transfer"),
 }
-# Room -> the other rooms, and programs at the top of its package, that it may import.
+# Room -> the other rooms, and programs at the top of its package, that it may import. One
+# exemption: convert/formats.py, which every room may import, names what rooms do for a format as
+# MODULE:NAME and imports it when a format is first used. Those are no arrows here; the script
+# prints them on a line of their own.
 ROOMS: dict[str, str] = {
     "convert/artifact": "",
     "convert/drift": "",
@@ -366,6 +371,20 @@ def test_what_only_type_checkers_import_is_no_arrow() -> None:
     text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import edgeward.train.run\n"
     assert list(imports(text)) == ["typing.TYPE_CHECKING"]
     assert "edgeward.train.run" in list(imports(f"{text}else:\n    import edgeward.train.run\n"))
+
+
+def test_what_formats_name_is_there() -> None:
+    def astray(text: str) -> list[str]:
+        files = {one: one.replace(".", "/").removeprefix(f"{NAME}/") + ".py" for one in named(text)}
+        return [one for one, file in files.items() if file not in SOURCES]
+
+    text = SOURCES[NAMING]
+    assert len(named(text)) > 5
+    assert astray(text) == []
+    # The twin: a module that was renamed.
+    assert astray(text.replace("onnx_lint:", "lint_onnx:")) == [
+        "edgeward.convert.artifact.lint_onnx"
+    ]
 
 
 def test_every_room_is_listed_and_says_what_it_is_for() -> None:
