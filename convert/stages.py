@@ -51,8 +51,10 @@ from edgeward.convert.source.source import Source
 from edgeward.convert.source.user import UserData
 from edgeward.convert.targets.target import Target, adapt, choose_targets, switches_for
 from edgeward.convert.variants import plan
-from edgeward.convert.worker.conversion import Conversion, convert_all, default_memory
+from edgeward.convert.worker.conversion import Conversion, convert_all
 from edgeward.convert.worker.job import CALIBRATION, FLOAT_OUTPUTS
+from edgeward.convert.worker.memory import default_memory
+from edgeward.convert.worker.packages import check_installed
 from edgeward.runtime.errors import TargetError
 from edgeward.runtime.locks import locked
 from edgeward.runtime.samples import Samples, save_samples
@@ -146,10 +148,12 @@ def open_task(options: Options, hashes: Hashes, damage: Sequence[str] = ()) -> T
         damage: Notes on earlier conversions that cannot be used.
 
     Raises:
+        MissingExtraError: A package of converting is not installed.
         UsageError: Options that do not go with the source or with each other.
         InvalidInputError: Model or data cannot be used.
         TargetError: No format or no target can have what is asked for.
     """
+    check_installed()
     ids, missing = plan(options.variants, options.formats, everything=options.everything)
     targets = choose_targets(options.target, options.formats)
     notes = [*damage, *(one.note for some in targets.values() for one in some if one.note)]

@@ -8,19 +8,18 @@ other file. No cache lies beside that could grow, or tell another story than the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
-
-import cattrs
 
 from edgeward.convert.bundle.write import REPORTS, refusal_of, remove_refusal
 from edgeward.convert.report.report import ConversionReport, refused
 from edgeward.convert.variants import ArtifactId, rank
 from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.bundle import SUMS, Bundle
-from edgeward.runtime.errors import InvalidBundleError, InvalidInputError
+from edgeward.runtime.errors import InvalidBundleError, InvalidInputError, MissingExtraError
 from edgeward.runtime.files import parse_sums, read_regular, sha256_bytes
 from edgeward.runtime.strict_json import dumps, loads
 
@@ -45,10 +44,6 @@ _MAX_SUMS = 1_000_000
 _MAX_FILE = 2 * 2**30
 
 _Read = TypeVar("_Read", ConversionReport, "Record")
-
-# Reads by the annotations of the dataclasses; the classes themselves know nothing of it.
-_CONVERTER = cattrs.Converter()
-_CONVERTER.register_structure_hook(Path, lambda value, _: Path(value))
 
 
 def recall(
@@ -281,12 +276,30 @@ def read_back(kind: type[_Read], value: Any) -> _Read | None:
     Args:
         kind: ``ConversionReport`` or ``Record``.
         value: What ``json.loads`` gave; it comes from a file that was verified.
+
+    Raises:
+        MissingExtraError: cattrs is not installed.
     """
+    converter, unfitting = _reader()
     try:
-        read = _CONVERTER.structure(value, kind)
+        read: _Read = converter.structure(value, kind)
         again = dumps(read.to_json())
-    except (cattrs.BaseValidationError, ValueError):  # ValueError: JSON has no "nan"
+    except (unfitting, ValueError):  # ValueError: JSON has no "nan"
         return None
     # What does not fit is converted, left out or filled in with a default: a "1" is read as 1.
     # Written again it is something else then.
     return read if loads(again, kind.__name__, _MAX_REPORT) == value else None
+
+
+@functools.cache
+def _reader() -> tuple[Any, type[Exception]]:
+    """Return what reads dataclasses by their annotations, and the error of what does not fit."""
+    # Here, because ``import edgeward.convert`` is to work without the packages of converting.
+    try:
+        import cattrs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name}, which converting needs,", "convert") from None
+
+    converter = cattrs.Converter()
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    return converter, cattrs.BaseValidationError

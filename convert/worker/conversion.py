@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeward.convert.worker.job import Job
-from edgeward.convert.worker.memory import default_memory, is_transient
+from edgeward.convert.worker.memory import is_transient
 from edgeward.convert.worker.process import run_worker
 from edgeward.runtime.errors import ConverterError, EdgewardError
 
-__all__ = ["Conversion", "convert_all", "default_memory"]
+__all__ = ["Conversion", "convert_all"]
 
 
 @dataclass

@@ -17,8 +17,12 @@ CONVERTING = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxr
 # What also decides which files come out, or which numbers are measured.
 DECISIVE = (*CONVERTING, "ai-edge-litert", "flatbuffers", "onnxslim", "scipy", "tflite-runtime")
 
-# tensorflow-cpu is the same module, and numpy is always there.
-_MODULES = tuple(name for name in CONVERTING if name not in ("tensorflow-cpu", "numpy"))
+# tensorflow-cpu is the same module, and numpy is always there. What only some models or the report
+# need is asked for too: it would be missed after minutes of work.
+_MODULES = (
+    *(name for name in CONVERTING if name not in ("tensorflow-cpu", "numpy")),
+    *("onnxslim", "flatbuffers", "scipy", "jinja2", "matplotlib", "cattrs"),
+)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -31,11 +35,11 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def check_installed() -> None:
-    """Check that everything is there that makes artifacts.
+    """Check that everything is there that makes artifacts and their report.
 
     Raises:
         MissingExtraError: A package is missing.
     """
     for module in _MODULES:
         if importlib.util.find_spec(module) is None:
-            raise MissingExtraError(f"{module}, which converts models,", "convert")
+            raise MissingExtraError(f"{module}, which converting needs,", "convert")

@@ -23,8 +23,9 @@ from edgeward.convert.variants import (
     with_float_edges,
 )
 from edgeward.convert.worker import conversion
-from edgeward.convert.worker.conversion import convert_all, default_memory
+from edgeward.convert.worker.conversion import convert_all
 from edgeward.convert.worker.job import CALIBRATION, Job
+from edgeward.convert.worker.memory import default_memory
 from edgeward.runtime.artifact import ARTIFACT_VARIANTS
 from edgeward.runtime.errors import ConverterError, TargetError, UsageError
 

@@ -424,3 +424,18 @@ def test_file_that_is_named_by_a_text_counts_with_its_content(own_run: Path) -> 
     assert before is not None
     assert after is not None
     assert after.key != before.key
+
+
+def test_a_missing_cattrs_is_named_when_it_is_needed_not_when_convert_is_imported(
+    run_python: RunPython,
+) -> None:
+    read = (
+        "from edgeward.convert import convert\n"
+        "from edgeward.convert.bundle.reuse import Record, read_back\n"
+        "print(read_back(Record, {'request': '', 'artifacts': {}}))\n"
+    )
+    done = run_python("-c", f"import sys\nsys.modules['cattrs'] = None\n{read}")
+    assert "MissingExtraError" in done.stderr
+    assert "edgeward[convert]" in done.stderr
+    # The twin: with it, the record is read.
+    assert run_python("-c", read).stdout.startswith("Record(")

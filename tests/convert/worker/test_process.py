@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,19 @@ def test_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"edgeward\[convert\]"):
         run_worker(folder, timeout=60, on_event=ignore)
+
+
+@pytest.mark.parametrize("module", ["cattrs", "flatbuffers", "jinja2", "matplotlib", "onnxslim"])
+def test_each_missing_package_is_named_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    packages.check_installed()  # the twin: all are there
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        packages.importlib.util, "find_spec", lambda name: None if name == module else found(name)
+    )
+    with pytest.raises(MissingExtraError, match=module):
+        packages.check_installed()
 
 
 @pytest.mark.parametrize("limit", [0.2, 0.5, 0.65])
