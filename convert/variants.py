@@ -49,44 +49,73 @@ class Variant:
 
 
 FLOAT32 = Variant(
-    *("fp32", "float32", "float32", "float32", False),
-    "the reference; four times the size of int8",
+    id="fp32",
+    weights="float32",
+    activations="float32",
+    edges="float32",
+    calibrated=False,
+    trade_off="the reference; four times the size of int8",
 )
 
 
 FLOAT16 = Variant(
-    *("fp16", "float16", "float32", "float32", False),
-    "half the size; for GPU delegates; CPUs compute in float32",
+    id="fp16",
+    weights="float16",
+    activations="float32",
+    edges="float32",
+    calibrated=False,
+    trade_off="half the size; for GPU delegates; CPUs compute in float32",
 )
 
 
 DYNAMIC = Variant(
-    *("dynamic", "int8", "float32", "float32", False),
-    "no calibration data; activations are quantised as they come",
+    id="dynamic",
+    weights="int8",
+    activations="float32",
+    edges="float32",
+    calibrated=False,
+    trade_off="no calibration data; activations are quantised as they come",
 )
 
 
 INT8 = Variant(
-    *("int8", "int8", "int8", "int8", True),
-    "smallest and fastest on CPUs, NPUs and microcontrollers",
+    id="int8",
+    weights="int8",
+    activations="int8",
+    edges="int8",
+    calibrated=True,
+    trade_off="smallest and fastest on CPUs, NPUs and microcontrollers",
 )
 
 
 INT8_FLOATIO = Variant(
-    *("int8-floatio", "int8", "int8", "float32", True),
-    "int8 inside, float32 at its edges; for browsers",
+    id="int8-floatio",
+    weights="int8",
+    activations="int8",
+    edges="float32",
+    calibrated=True,
+    trade_off="int8 inside, float32 at its edges; for browsers",
 )
 
 
 INT8_MIXED = Variant(
-    *("int8-mixed", "int8, or float32", "int8, or float32", "float32", True),
-    "int8 but for the layers that cost accuracy; float32 at its edges; what repair falls back to",
+    id="int8-mixed",
+    weights="int8, or float32",
+    activations="int8, or float32",
+    edges="float32",
+    calibrated=True,
+    trade_off="int8 but for the layers that cost accuracy; float32 at its edges; what repair falls "
+    "back to",
 )
 
 
 INT16X8 = Variant(
-    *("int16x8", "int8", "int16", "int16", True),
-    "when int8 activations cost accuracy; slow on most CPUs",
+    id="int16x8",
+    weights="int8",
+    activations="int16",
+    edges="int16",
+    calibrated=True,
+    trade_off="when int8 activations cost accuracy; slow on most CPUs",
 )
 
 

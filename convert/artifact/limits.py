@@ -91,13 +91,25 @@ class _Node:
     """An op with the one step of each tensor; 0 where a tensor has none, or one per channel."""
 
     op: str
+    layer: str
     inputs: dict[int, _Tensor]
     output: _Tensor
     options: Any
 
-
-# Received, expected, effect, fix, everywhere.
-_Finding = tuple[str, str, str, str, bool]
+    def breaks(
+        self, *, received: str, expected: str, effect: str, fix: str, everywhere: bool
+    ) -> BrokenLimit:
+        """Return a limit that this op breaks."""
+        return BrokenLimit(
+            op=self.op,
+            layer=self.layer,
+            tensor=self.output.name,
+            received=received,
+            expected=expected,
+            effect=effect,
+            fix=fix,
+            everywhere=everywhere,
+        )
 
 
 def broken_limits(data: bytes) -> tuple[BrokenLimit, ...]:
@@ -113,27 +125,25 @@ def broken_limits(data: bytes) -> tuple[BrokenLimit, ...]:
     [('UNIDIRECTIONAL_SEQUENCE_LSTM', 'a cell state in steps of 2^-19')]
     """
     model = parse(data)
-    nodes = [
-        _node(model, graph, operator)
-        for graph in model.subgraphs
-        for operator in graph.operators or []
+    operators = [
+        (graph, operator) for graph in model.subgraphs for operator in graph.operators or []
     ]
-    return tuple(
-        BrokenLimit(node.op, located.layer, node.output.name, *finding)
-        for node, located in zip(nodes, locate_ops(data), strict=True)
-        if node.op in _RULES
-        for finding in _RULES[node.op](node)
-    )
+    nodes = [
+        _node(model, graph, operator, located.layer)
+        for (graph, operator), located in zip(operators, locate_ops(data), strict=True)
+    ]
+    return tuple(broken for node in nodes if node.op in _RULES for broken in _RULES[node.op](node))
 
 
-def _node(model: Any, graph: Any, operator: Any) -> _Node:
+def _node(model: Any, graph: Any, operator: Any, layer: str) -> _Node:
     inputs = [] if operator.inputs is None else [int(index) for index in operator.inputs]
     outputs = [] if operator.outputs is None else [int(index) for index in operator.outputs]
     return _Node(
-        op_name(model.operatorCodes[operator.opcodeIndex]),
-        {i: _tensor(graph.tensors[index]) for i, index in enumerate(inputs) if index >= 0},
-        _tensor(graph.tensors[outputs[0]]) if outputs else _Tensor("", "", 0.0),
-        operator.builtinOptions,
+        op=op_name(model.operatorCodes[operator.opcodeIndex]),
+        layer=layer,
+        inputs={i: _tensor(graph.tensors[index]) for i, index in enumerate(inputs) if index >= 0},
+        output=_tensor(graph.tensors[outputs[0]]) if outputs else _Tensor("", "", 0.0),
+        options=operator.builtinOptions,
     )
 
 
@@ -143,100 +153,105 @@ def _tensor(tensor: Any) -> _Tensor:
     return _Tensor(text_of(tensor.name), DTYPES[tensor.type], step)
 
 
-def _lstm(node: _Node) -> Iterator[_Finding]:
+def _lstm(node: _Node) -> Iterator[BrokenLimit]:
     cell = node.inputs.get(CELL_STATE)
     if cell is None or cell.dtype != "int16" or not cell.step > 0:
         return
     power = math.log2(cell.step)
     low, high = CELL_STEPS
     if abs(power - round(power)) > _POWER or not low <= round(power) <= high:
-        yield (
-            f"a cell state in steps of {_in_powers(cell.step)}",
-            f"a power of two from 2^{low} to 2^{high}",
-            "it computes no tanh of any other, and every answer is garbage",
-            f"convert again, which keeps the step within these; or {_LEAVE}",
-            True,
+        yield node.breaks(
+            received=f"a cell state in steps of {_in_powers(cell.step)}",
+            expected=f"a power of two from 2^{low} to 2^{high}",
+            effect="it computes no tanh of any other, and every answer is garbage",
+            fix=f"convert again, which keeps the step within these; or {_LEAVE}",
+            everywhere=True,
         )
 
 
-def _softmax(node: _Node) -> Iterator[_Finding]:
+def _softmax(node: _Node) -> Iterator[BrokenLimit]:
     logits, beta = node.inputs[0], float(getattr(node.options, "beta", 1.0))
     step = logits.step * beta
     if not step > 0:  # a tensor of floats has none
         return
     received = f"logits in steps of {_in_powers(step)}"
     if logits.dtype in ("int8", "uint8") and step <= _SOFTMAX_LOW:
-        yield (
-            received,
-            "more than 2^-26",
-            "the reference kernels and those of microcontrollers end the process",
-            f"logits that differ from each other; or {_LEAVE}",
-            True,
+        yield node.breaks(
+            received=received,
+            expected="more than 2^-26",
+            effect="the reference kernels and those of microcontrollers end the process",
+            fix=f"logits that differ from each other; or {_LEAVE}",
+            everywhere=True,
         )
     if logits.dtype == "int16" and step >= _SOFTMAX_HIGH:
-        yield (
-            received,
-            f"less than {_SOFTMAX_HIGH:.3g}",
-            "it overflows, and the answers are garbage",
-            "smaller logits (divide them in the model); or int8",
-            True,
+        yield node.breaks(
+            received=received,
+            expected=f"less than {_SOFTMAX_HIGH:.3g}",
+            effect="it overflows, and the answers are garbage",
+            fix="smaller logits (divide them in the model); or int8",
+            everywhere=True,
         )
 
 
-def _curve(node: _Node) -> Iterator[_Finding]:
+def _curve(node: _Node) -> Iterator[BrokenLimit]:
     """Logistic and tanh."""
     into = node.inputs[0]
     if not into.step > 0:
         return
     received = f"an input in steps of {_in_powers(into.step)}"
     if into.dtype == "int8" and into.step < _CURVE_INT8:
-        yield (
-            received,
-            "at least 2^-28",
-            "that of microcontrollers gives its largest and smallest answer only",
-            f"larger inputs of this layer; or {_LEAVE}",
-            False,
+        yield node.breaks(
+            received=received,
+            expected="at least 2^-28",
+            effect="that of microcontrollers gives its largest and smallest answer only",
+            fix=f"larger inputs of this layer; or {_LEAVE}",
+            everywhere=False,
         )
     if into.dtype == "int16" and into.step < _CURVE_INT16:
-        yield (
-            received,
-            f"at least {_in_powers(_CURVE_INT16)}",
-            "its multiplier is 0, and the answers are garbage",
-            f"larger inputs of this layer; or {_LEAVE}",
-            True,
+        yield node.breaks(
+            received=received,
+            expected=f"at least {_in_powers(_CURVE_INT16)}",
+            effect="its multiplier is 0, and the answers are garbage",
+            fix=f"larger inputs of this layer; or {_LEAVE}",
+            everywhere=True,
         )
 
 
-def _sum(node: _Node) -> Iterator[_Finding]:
+def _sum(node: _Node) -> Iterator[BrokenLimit]:
     """Sums and differences."""
     bits = _SUM_BITS.get(node.output.dtype)
     largest = max((tensor.step for tensor in node.inputs.values()), default=0.0)
     if bits is None or not (largest > 0 and node.output.step > 0):
         return
     if 2 * largest >= 2**bits * node.output.step:
-        yield (
-            f"an output in steps of {_in_powers(node.output.step)} from an input in steps of "
-            f"{_in_powers(largest)}",
-            f"less than 2^{bits - 1} times as large steps in the input",
-            "it ends the process, or the answers are garbage",
-            f"leave out what cancels to nothing here; or {_LEAVE}",
-            True,
+        yield node.breaks(
+            received=(
+                f"an output in steps of {_in_powers(node.output.step)} from an input in steps of "
+                f"{_in_powers(largest)}"
+            ),
+            expected=f"less than 2^{bits - 1} times as large steps in the input",
+            effect="it ends the process, or the answers are garbage",
+            fix=f"leave out what cancels to nothing here; or {_LEAVE}",
+            everywhere=True,
         )
 
 
-def _square(node: _Node) -> Iterator[_Finding]:
+def _square(node: _Node) -> Iterator[BrokenLimit]:
     """Squared differences."""
     largest = max((tensor.step for tensor in node.inputs.values()), default=0.0)
     if node.output.dtype != "int8" or not (largest > 0 and node.output.step > 0):
         return
     if (2 * largest) ** 2 >= 2 ** (2 * _SQUARE_BITS) * node.output.step:
-        yield (
-            f"an output in steps of {_in_powers(node.output.step)} from an input in steps of "
-            f"{_in_powers(largest)}",
-            f"an output in steps of more than {_in_powers((2 * largest / 2**_SQUARE_BITS) ** 2)}",
-            "it ends the process",
-            f"leave out the difference, which is next to nothing; or {_LEAVE}",
-            True,
+        yield node.breaks(
+            received=(
+                f"an output in steps of {_in_powers(node.output.step)} from an input in steps of "
+                f"{_in_powers(largest)}"
+            ),
+            expected="an output in steps of more than "
+            f"{_in_powers((2 * largest / 2**_SQUARE_BITS) ** 2)}",
+            effect="it ends the process",
+            fix=f"leave out the difference, which is next to nothing; or {_LEAVE}",
+            everywhere=True,
         )
 
 
@@ -245,7 +260,7 @@ def _in_powers(step: float) -> str:
     return f"2^{round(power)}" if abs(power - round(power)) <= _POWER else f"2^{power:.2f}"
 
 
-_RULES: dict[str, Callable[[_Node], Iterator[_Finding]]] = {
+_RULES: dict[str, Callable[[_Node], Iterator[BrokenLimit]]] = {
     LSTM: _lstm,
     "SOFTMAX": _softmax,
     "LOG_SOFTMAX": _softmax,

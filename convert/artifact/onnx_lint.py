@@ -26,11 +26,11 @@ def lint_onnx(
     """
     graph = read_onnx(data)
     description = Description(
-        graph.inputs,
-        graph.outputs,
-        graph.ops,
-        {"onnxruntime": graph.min_runtime} if graph.min_runtime else {},
-        graph.nodes,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        ops=graph.ops,
+        min_runtime={"onnxruntime": graph.min_runtime} if graph.min_runtime else {},
+        nodes=graph.nodes,
     )
     return description, _problems(graph, variant)
 

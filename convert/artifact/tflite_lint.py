@@ -57,12 +57,12 @@ def lint_tflite(
     if variant is INT8_MIXED:
         problems += lint_mixed(data, float_layers)
     description = Description(
-        tuple(_edge(tensor) for tensor in graph.inputs),
-        tuple(_edge(tensor) for tensor in graph.outputs),
-        graph.ops,
-        {"tflite": graph.min_runtime} if graph.min_runtime else {},
-        len(graph.tensors),
-        "; ".join(remarks),
+        inputs=tuple(_edge(tensor) for tensor in graph.inputs),
+        outputs=tuple(_edge(tensor) for tensor in graph.outputs),
+        ops=graph.ops,
+        min_runtime={"tflite": graph.min_runtime} if graph.min_runtime else {},
+        nodes=len(graph.tensors),
+        remark="; ".join(remarks),
     )
     return description, problems
 

@@ -150,12 +150,12 @@ def measure(
         runtime = f"{runner.backend.runtime} {runner.backend.version}"
         drifts[runtime] = [
             measure_drift(
-                name,
-                spec,
-                float_values[name],
-                values[name],
-                source.test.targets[name],
-                source.budget_of(name) if max_drop is None else max_drop,
+                output=name,
+                spec=spec,
+                reference=float_values[name],
+                values=values[name],
+                targets=source.test.targets[name],
+                budget=source.budget_of(name) if max_drop is None else max_drop,
             )
             for name, spec in source.outputs.items()
             if name not in source.unverified
@@ -166,10 +166,24 @@ def measure(
         ]
         one_by_one = _one_by_one(runner, golden)
         expected.append(
-            Expected(artifact.id, runner.backend.runtime, runner.backend.version, one_by_one)
+            Expected(
+                artifact=artifact.id,
+                runtime=runner.backend.runtime,
+                version=runner.backend.version,
+                outputs=one_by_one,
+            )
         )
         damaged = None if scaled is None else _damaged(artifact, scaled, backend, source, golden)
-        answers.append(Answers(backend, runtime, "default", one_by_one, raw, damaged))
+        answers.append(
+            Answers(
+                backend=backend,
+                runtime=runtime,
+                kernels="default",
+                golden=one_by_one,
+                test=raw,
+                scaled=damaged,
+            )
+        )
         # After the batches: an interpreter that is resized back has to allocate first.
         latency[runtime] = latency_us(runner, golden)
     for backend, runner in runners.items():
@@ -177,7 +191,7 @@ def measure(
         for kernels in FORMATS[artifact.format].kernels[1:]:
             other = _one_by_one(_runner(artifact, data, backend, source, kernels), golden)
             runtime = f"{runner.backend.runtime} {runner.backend.version}"
-            answers.append(Answers(backend, runtime, kernels, other))
+            answers.append(Answers(backend=backend, runtime=runtime, kernels=kernels, golden=other))
     decided = decide_tolerance(next(iter(runners.values())), answers)
     measured = Measured(
         artifact=artifact,

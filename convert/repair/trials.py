@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgeward.convert.drift.gate import PairedCounts, upper_bound
 from edgeward.convert.drift.metrics import OutputDrift
@@ -25,9 +24,6 @@ from edgeward.convert.worker.conversion import Conversion
 from edgeward.convert.worker.job import FLOAT_OUTPUTS, Attempt, Plan
 from edgeward.convert.worker.memory import is_transient
 from edgeward.runtime.errors import ConverterError, EdgewardError, InvalidDataError, TargetError
-
-if TYPE_CHECKING:
-    from edgeward.convert.measure.measure import Measured
 
 __all__ = ["Trials", "Tried", "Workshop", "choose", "nearest", "repairable"]
 

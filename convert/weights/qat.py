@@ -150,8 +150,17 @@ def fine_tune(
         if now.loss < best.loss:
             best, best_epoch, kept = now, epoch, student.values()
     record = FineTuning(
-        *(epochs, best_epoch, student.trained_on, student.held_out, before.loss, best.loss),
-        *(before.agreement, best.agreement, before.sqnr, best.sqnr, time.monotonic() - started),
+        epochs=epochs,
+        best_epoch=best_epoch,
+        samples=student.trained_on,
+        held_out=student.held_out,
+        loss_before=before.loss,
+        loss_after=best.loss,
+        agreement_before=before.agreement,
+        agreement_after=best.agreement,
+        sqnr_before=before.sqnr,
+        sqnr_after=best.sqnr,
+        seconds=time.monotonic() - started,
         kernels=tuple(weight.name for weight in graph.weights if weight.kernel),
         activations=len(graph.points),
         skipped=tuple(graph.skipped),

@@ -94,10 +94,13 @@ def load(
     if group:
         pairs = [(image, index) for index, one in enumerate(images.values()) for image in one]
         found = split_groups(
-            [group_of(image.path, group) for image, _ in pairs],
-            [image.digest for image, _ in pairs],
-            [index for _, index in pairs],
-            *(shares, tuple(images), str(path), say),
+            groups=[group_of(image.path, group) for image, _ in pairs],
+            keys=[image.digest for image, _ in pairs],
+            classes=[index for _, index in pairs],
+            shares=shares,
+            labels=tuple(images),
+            where=str(path),
+            say=say,
         )
         places = {split: [pairs[i] for i in chosen] for split, chosen in found.places.items()}
         notes = found.notes

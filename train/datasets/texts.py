@@ -62,8 +62,8 @@ def split_texts(
     """Return raw samples: ``text``, N texts as bytes; ``label`` int64 [N] of 0 and 1.
 
     Texts that are the same to a model (equal tokens) are in one split, and so are those of one
-    group, where texts have groups. Those without any word,
-    and those that are the same in both classes, are left out.
+    group, where texts have groups. Texts without any word, and texts that are the same in both
+    classes, are left out.
 
     Args:
         name: Name of the data set.
@@ -95,10 +95,13 @@ def split_texts(
             (key, one) for key, one in zip(keys, texts, strict=True) if key and key not in both
         ]
         found = split_groups(
-            [one.group for _, one in usable],
-            [key for key, _ in usable],
-            [one.label for _, one in usable],
-            *(shares, labels, source, say),
+            groups=[one.group for _, one in usable],
+            keys=[key for key, _ in usable],
+            classes=[one.label for _, one in usable],
+            shares=shares,
+            labels=labels,
+            where=source,
+            say=say,
         )
         chosen = {split: [usable[i][1] for i in at] for split, at in found.places.items()}
         notes = found.notes
