@@ -62,7 +62,7 @@ def test_fine_tuning_recovers_a_net_whose_plain_int8_fails(
     samples = tensors(bad_net_folder / "distil.npz")
     assert int8_accuracy(bad, bad_net_folder, tmp_path) < reference - 0.03
     tuned = fine_tune(bad, samples, epochs=8)
-    # 7 points are lost before; 0.67 were seen after, 10 of these 1,500 digits.
+    # 6.7 points are lost before; up to 0.7 were seen after, 10 of these 1,500 digits.
     assert int8_accuracy(tuned.loaded, bad_net_folder, tmp_path) >= reference - 0.01
     assert tuned.record.agreement_after > tuned.record.agreement_before
     assert tuned.record.loss_after < 0.2 * tuned.record.loss_before
