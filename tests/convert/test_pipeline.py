@@ -6,15 +6,20 @@ import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeward.convert import convert
+from edgeward.convert import convert, stages
+from edgeward.convert.bundle.reuse import Shelf
+from edgeward.convert.measure.bench import Bench
 from edgeward.convert.measure.records import Parity, ParityRow
+from edgeward.convert.options import Options
 from edgeward.convert.report import html
 from edgeward.convert.source.open import open_source
+from edgeward.convert.worker.conversion import Conversion
 from edgeward.runtime.files import sha256_file
 from edgeward.train.run import Run
 
@@ -49,9 +54,10 @@ def test_splits_are_loaded_and_hashed_once_and_the_report_is_rendered_once(
 
     def device_rows(files: dict[str, bytes], *_: object, timeout: float) -> Parity:
         seen.append(set(files))
-        return Parity([], "parity on other processors: none here")
+        return Parity([], "parity on other processors: none here", again=True)
 
     monkeypatch.setattr("edgeward.convert.stages.device_rows", device_rows)
+    before = Shelf.open(own_bundle, bundle=True)
     report = convert(
         own_run,
         formats=["tflite"],
@@ -76,28 +82,54 @@ def test_splits_are_loaded_and_hashed_once_and_the_report_is_rendered_once(
     sha256_file(own_run / "test.npz")
     report.to_html()
     assert [counted["load test.npz"], counted["hash test.npz"], counted["report"]] == [2, 2, 2]
+    # Devices that were out of reach may be there the next time; the bundle before had no such.
+    after = Shelf.open(own_bundle, bundle=True)
+    assert before is not None
+    assert after is not None
+    assert before.record.request
+    assert after.record.request == ""
 
 
-def test_answer_with_a_row_that_hung_is_not_remembered(
-    own_run: Path, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("here", "elsewhere", "final"),
+    [(False, False, True), (True, False, False), (False, True, False), (True, True, False)],
+)
+def test_answer_with_a_comparison_that_failed_is_not_final(
+    monkeypatch: pytest.MonkeyPatch, here: bool, elsewhere: bool, final: bool
 ) -> None:
-    late = ParityRow("tflite-int8", "slow", "default", 0, None, 0.0, None, "out of time")
-    row = ParityRow("tflite-int8", "slow", "default", 9, 0, 0.0, 0)
-    here = [Parity([late], again=True), Parity([row]), Parity([row])]
-    there = [Parity([]), Parity([], "no devices", again=True), Parity([])]
-    monkeypatch.setattr("edgeward.convert.stages.parity", lambda *_, **__: here.pop(0))
-    monkeypatch.setattr("edgeward.convert.stages.device_rows", lambda *_, **__: there.pop(0))
+    row = ParityRow("tflite-int8", "slow", "default", 0, None, 0.0, None, "out of time")
+    memories: list[int] = []
 
-    def ask() -> list[ParityRow]:
-        out = own_bundle.parent
-        asked = {"formats": ["tflite"], "max_drop": 0.015, "out": out, "with_parity": True}
-        return convert(own_run, **asked).parity
+    def measure_all(_: object, bench: Bench, **__: object) -> list[Any]:
+        memories.append(bench.memory or 0)
+        return [SimpleNamespace(artifact=SimpleNamespace(id="tflite-int8"))]
 
-    assert (ask(), len(here)) == ([late], 2)
-    assert (ask(), len(here)) == ([row], 1)
-    # The twin: after devices that were out of reach, an answer that is whole is remembered.
-    assert (ask(), len(here)) == ([row], 0)
-    assert (ask(), len(here)) == ([row], 0)
+    def parity(*_: object, timeout: float, memory: int) -> Parity:
+        memories.append(memory)
+        return Parity([row], again=here)
+
+    given: dict[str, Any] = {
+        "float_values": {},
+        "reproduce": {},
+        "choose_golden": None,
+        "without_leaked": (SimpleNamespace(test=None), {}, []),
+        "accepted": True,
+        "suspicions": [],
+        "runtime_files": {},
+        "_created_with": {},
+        "device_rows": Parity([row], "no devices", again=elsewhere),
+    }
+    for name, value in given.items():
+        monkeypatch.setattr(stages, name, lambda *_, value=value, **__: value)
+    monkeypatch.setattr(stages, "measure_all", measure_all)
+    monkeypatch.setattr(stages, "parity", parity)
+    options = Options("run", with_parity=True, repair=False)
+    task: Any = SimpleNamespace(source=None, targets={}, memory=2**33, calibration=None)
+    judged = stages.judge(options, task, stages.Made(Path(), Conversion({}), []))
+    assert judged.final is final
+    assert judged.parity == [row, row]
+    assert judged.notes == ["no devices"]
+    assert memories == [2**33, 2**33]
 
 
 def test_another_test_split_has_hashes_of_its_own(own_run: Path, counted: Counter[str]) -> None:
