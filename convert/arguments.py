@@ -137,8 +137,8 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=float, metavar="GB",
-        help="memory the converter may take, and each measurement (default: nine tenths of what the "
-        "machine has, or the container where that is less; 0: no limit)",
+        help="memory the converter may take, and each measurement (default: nine tenths of what "
+        "the machine has, or the container where that is less; 0: no limit)",
     )  # fmt: skip
     parser.add_argument(
         "--parity", action="store_true", dest="with_parity",
