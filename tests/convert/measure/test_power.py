@@ -307,6 +307,7 @@ def sabotage(where: Callable[[str, str], bool]) -> Callable[..., Any]:
     return opened
 
 
+@pytest.mark.slow
 def test_two_runtimes_that_part_are_refused_by_name(
     run: Path, own_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
